@@ -1,0 +1,55 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def photo() -> Path:
+    """The photograph that comes with the repository: 600 x 400, RGB."""
+    return ROOT / "examples" / "photo.png"
+
+
+@pytest.fixture(scope="session")
+def kodak() -> list[Path]:
+    """The 24 Kodak photographs; skips where they are absent (VLAEC_DATA names their parent)."""
+    folder = Path(os.environ.get("VLAEC_DATA", ROOT.parent / "shared" / "data")) / "kodak"
+    pictures = sorted(folder.glob("*.png"))
+    if not pictures:
+        pytest.skip(f"no Kodak photographs in {folder}; set VLAEC_DATA")
+    return pictures
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for $VLAEC_MODELS with one untrained model, `tiny`: quick, and always the same."""
+    import torch
+    from safetensors.torch import save
+
+    from vlaec.model import PRESETS, PhotoVLAE
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = PhotoVLAE(PRESETS["tiny"])
+    halves = {key: value.half() for key, value in model.state_dict().items()}
+    data = save(halves, metadata={"config": json.dumps(model.config.to_dict())})
+    card = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "description": "untrained",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "bytes": len(data),
+        "default": True,
+        "texture": 0.8,
+    }
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "tiny.safetensors").write_bytes(data)
+    (folder / "tiny.json").write_text(json.dumps(card))
+    return folder

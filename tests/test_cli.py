@@ -1,0 +1,338 @@
+"""The command line, through click's runner and as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import vlaec
+from vlaec import codec, container
+from vlaec.cli import cli
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tiny_models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Call the program in an empty folder, with the tiny model as its default."""
+    monkeypatch.setenv("VLAEC_MODELS", str(tiny_models))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, **options: object) -> Result:
+        result = CliRunner().invoke(cli, [str(a) for a in arguments], prog_name="vlaec", **options)
+        assert "Traceback" not in result.output
+        return result
+
+    return call
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def compressed(run: Run, picture: Path) -> Path:
+    assert run("compress", picture).exit_code == 0
+    return picture.with_suffix(".vlae")
+
+
+def process(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "vlaec.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, **options)
+
+
+def assert_fails(result: Result, code: int, message: str) -> None:
+    assert result.exit_code == code, result.output
+    assert result.stderr.startswith("vlaec: ") and result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_round_trip_with_default_names(run: Run, picture: Path, tmp_path: Path) -> None:
+    result = run("compress", picture)
+    assert (result.exit_code, result.output) == (0, "")
+    picture.unlink()
+    result = run("decompress", tmp_path / "photo.vlae")
+    assert (result.exit_code, result.output) == (0, "")
+    with Image.open(picture) as image:
+        assert (image.size, image.mode, image.format) == ((53, 37), "RGB", "PNG")
+    assert sorted(os.listdir(tmp_path)) == ["photo.png", "photo.vlae"]
+
+
+def test_json_of_compress_and_decompress(run: Run, picture: Path) -> None:
+    facts = json.loads(run("compress", picture, "-o", "a.vlae", "-q", "12.34", "--json").stdout)
+    assert facts["bytes"] == os.path.getsize("a.vlae")
+    assert facts["bpp"] == pytest.approx(8 * facts["bytes"] / (53 * 37), abs=1e-4)
+    assert (facts["width"], facts["height"]) == (53, 37)
+    assert (facts["model"], facts["quality"], facts["output"]) == ("tiny", 12.34, "a.vlae")
+    assert facts["seconds"] >= 0
+
+    arguments = ("decompress", "a.vlae", "-o", "a.png", "--texture", "0", "--seed", "9", "--json")
+    again = json.loads(run(*arguments).stdout)
+    shared = ("bytes", "bpp", "width", "height", "model", "model_id", "quality")
+    assert {key: again[key] for key in shared} == {key: facts[key] for key in shared}
+    assert (again["texture"], again["seed"]) == (0, 9)
+
+
+def test_texture_and_seed_reach_the_codec(run: Run, compressed: Path) -> None:
+    def pixels(name: str, *options: str) -> bytes:
+        assert run("decompress", compressed, "-o", name, *options).exit_code == 0
+        return Image.open(name).tobytes()
+
+    plain = pixels("plain.png", "--texture", "0")
+    assert pixels("other.png", "--texture", "0", "--seed", "1") == plain
+    full = pixels("full.png", "--texture", "1")
+    assert full != plain
+    assert pixels("again.png", "--texture", "1") == full
+    assert pixels("seed.png", "--texture", "1", "--seed", "1") != full
+
+
+def test_output_formats(run: Run, compressed: Path) -> None:
+    for arguments, name, form in (
+        (("-o", "a.jpg"), "a.jpg", "JPEG"),
+        (("-o", "a.TIF"), "a.TIF", "TIFF"),
+        (("--format", "webp"), "photo.webp", "WEBP"),
+        (("-o", "b.jpg", "--format", "png"), "b.jpg", "PNG"),
+    ):
+        assert run("decompress", compressed, *arguments).exit_code == 0
+        assert Image.open(name).format == form
+
+
+def test_sixteen_bits_are_announced(run: Run) -> None:
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save("deep.png")
+    result = run("compress", "deep.png")
+    assert result.exit_code == 0
+    assert "only 8 are kept" in result.stderr
+    assert run("decompress", "deep.vlae", "-o", "out.png").exit_code == 0
+    assert Image.open("out.png").mode == "L"
+
+
+def test_info(run: Run, compressed: Path) -> None:
+    result = run("info", compressed)
+    assert result.exit_code == 0
+    for text in ("53 x 37, colour", "quality    50", "tiny (", "header 34", "the model predicts"):
+        assert text in result.stdout
+    facts = json.loads(run("info", compressed, "--json").stdout)
+    assert sum(facts["sizes"].values()) == facts["bytes"] == compressed.stat().st_size
+    assert facts["model"] == "tiny"
+    # Law 3: the file is no larger than the model's -log2 p and 1 % and 64 bytes.
+    assert facts["bytes"] <= 1.01 * facts["predicted_bytes"] + 64
+
+
+def test_models(run: Run, tiny_models: Path) -> None:
+    cards = json.loads(run("models", "--json").stdout)
+    tiny = next(card for card in cards if card["name"] == "tiny")
+    assert tiny["default"] and tiny["bytes"] == (tiny_models / "tiny.safetensors").stat().st_size
+    assert len(tiny["id"]) == 16
+    assert tiny["id"] in run("models").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compress",), "Missing argument"),
+        (("compress", "photo.png", "-q", "101"), "101"),
+        (("compress", "photo.png", "-q", "nan"), "nan"),
+        (("compress", "photo.png", "-q", "high"), "high"),
+        (("compress", "photo.png", "--nonsense"), "--nonsense"),
+        (("compress", "absent.png"), "cannot read absent.png: No such file"),
+        (("compress", "photo.png", "-o", "photo.png", "--force"), "is the input"),
+        (("compress", "photo.png", "-o", "no/photo.vlae"), "no folder no"),
+        (("compress", "photo.png", "-o", "."), "is a folder"),
+        (("compress", "photo.png", "-o", "-", "--json"), "both want standard output"),
+        (("decompress", "photo.vlae", "--texture", "1.5"), "1.5"),
+        (("decompress", "photo.vlae", "--seed", "256"), "256"),
+        (("decompress", "photo.vlae", "--format", "gif"), "gif"),
+        (("decompress", "photo.vlae", "-o", "photo.gif"), "names no known format"),
+        (("decompress", "photo.vlae"), "photo.png exists"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_usage_errors(run: Run, compressed: Path, arguments: tuple[str, ...], message: str) -> None:
+    assert_fails(run(*arguments), 2, message)
+
+
+def test_existing_output_stays_without_force(run: Run, compressed: Path) -> None:
+    before = compressed.read_bytes()
+    assert_fails(run("compress", "photo.png", "-q", "90"), 2, "photo.vlae exists")
+    assert compressed.read_bytes() == before
+    assert run("compress", "photo.png", "-q", "90", "--force").exit_code == 0
+    assert compressed.read_bytes() != before
+
+
+def test_bad_pictures(run: Run) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).save("whole.png")
+    contents = {
+        "empty.png": b"",
+        "text.png": b"these are words\n",
+        "cut.png": Path("whole.png").read_bytes()[:500],
+    }
+    messages = {"empty.png": "is empty", "text.png": "not a picture", "cut.png": "truncated"}
+    for name, data in contents.items():
+        Path(name).write_bytes(data)
+        assert_fails(run("compress", name), 3, f"{name}: ")
+        assert messages[name] in run("compress", name).stderr
+        assert not Path(name).with_suffix(".vlae").exists()
+
+
+@pytest.mark.parametrize("command", ["decompress", "info"])
+def test_bad_files(run: Run, compressed: Path, command: str) -> None:
+    good = compressed.read_bytes()
+    claims = bytearray(good)
+    claims[6:14] = b"\x00\x00\x00\x80" * 2  # 2^31 x 2^31
+    cases = {
+        "the file is empty": b"",
+        "not a .vlae file": Path("photo.png").read_bytes(),
+        "needs a newer vlaec": good[:4] + b"\x02" + good[5:],
+        "header's checksum": bytes(claims),
+        "truncated": good[:-1],
+        "chunk's checksum": good[:50] + bytes([good[50] ^ 1]) + good[51:],
+    }
+    for message, data in cases.items():
+        Path("bad.vlae").write_bytes(data)
+        assert_fails(run(command, "bad.vlae"), 4, message)
+        assert not Path("bad.png").exists()
+
+
+def test_missing_models(run: Run, compressed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_fails(run("compress", "photo.png", "-o", "b.vlae", "--model", "none"), 5, "'none'")
+    monkeypatch.setenv("VLAEC_MODELS", "/nonexistent")
+    model_id = container.info(compressed.read_bytes()).header.model_id.hex()
+    assert_fails(run("decompress", compressed, "-o", "b.png"), 5, model_id)
+    assert "not installed" in run("info", compressed).stdout
+    assert json.loads(run("info", compressed, "--json").stdout)["model"] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "out of memory"),
+        (OSError(5, "Input/output error"), 2, "Input/output error"),
+        (ZeroDivisionError("a\nb"), 1, "internal error, please report it (ZeroDivisionError: a b)"),
+    ],
+)
+def test_no_traceback_reaches_the_user(
+    run: Run,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    message: str,
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(codec, "encode", fail)
+    result = run("compress", picture)
+    assert result.exit_code == code
+    assert result.stderr.strip().endswith(f"vlaec: {message}") or message in result.stderr
+    assert sorted(os.listdir()) == ["photo.png"]
+
+
+def test_output_that_appears_meanwhile_stays(
+    run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: object) -> bytes:
+        Path("photo.vlae").write_bytes(b"another's")
+        return b"data"
+
+    monkeypatch.setattr(codec, "encode", slow)
+    assert_fails(run("compress", picture), 2, "exists")
+    assert Path("photo.vlae").read_bytes() == b"another's"
+
+
+def test_help_and_version(run: Run) -> None:
+    assert run("--version").stdout == f"vlaec {vlaec.__version__}\n"
+    result = run()
+    assert result.exit_code == 2 and "compress" in result.stderr
+    for command in ("compress", "decompress", "info", "models"):
+        assert "Usage: vlaec" in run(command, "--help").stdout
+
+
+def test_streams_in_a_real_process(run: Run, picture: Path) -> None:
+    made = process("compress", "-", input=picture.read_bytes())
+    assert (made.returncode, made.stderr) == (0, b"")
+    back = process("decompress", "-", "-o", "-", "--texture", "0", input=made.stdout)
+    assert (back.returncode, back.stderr) == (0, b"")
+    Path("back.png").write_bytes(back.stdout)
+    assert Image.open("back.png").size == (53, 37)
+    shown = process("info", "-", "--json", input=made.stdout)
+    assert json.loads(shown.stdout)["bytes"] == len(made.stdout)
+
+
+def test_errors_in_a_real_process(run: Run, compressed: Path) -> None:
+    for arguments, code in (
+        (("compress",), 2),
+        (("compress", compressed, "-o", "b.vlae"), 3),
+        (("decompress", "photo.png", "-o", "b.png"), 4),
+        (("compress", "photo.png", "-o", "b.vlae", "--model", "none"), 5),
+    ):
+        failed = process(*arguments)
+        assert failed.returncode == code, failed.stderr
+        assert failed.stdout == b""
+        assert failed.stderr.startswith(b"vlaec: ") and failed.stderr.count(b"\n") == 1
+
+
+def test_a_reader_that_goes_away(run: Run, compressed: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as stream:
+        command = [sys.executable, "-m", "vlaec.cli", "info", str(compressed)]
+        failed = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, timeout=60)
+    assert failed.returncode == 1
+    assert failed.stderr == b""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_leaves_nothing(tmp_path: Path, stop: signal.Signals) -> None:
+    """Stopped between writing the temporary file and giving it its name."""
+    script = f"""
+import os, signal, sys
+from vlaec import cli, files
+os.fsync = lambda _: os.kill(os.getpid(), {int(stop)})
+files.read_bytes = lambda path: files.write_atomically("out", b"half")
+sys.argv = ["vlaec", "info", "x"]
+cli.main()
+"""
+    stopped = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
+    assert stopped.returncode == 128 + stop
+    assert b"Traceback" not in stopped.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_light_commands_do_not_import_torch(run: Run, compressed: Path) -> None:
+    for arguments in (["--help"], ["info", str(compressed)], ["models"], ["compress", "absent"]):
+        script = f"""
+import sys, vlaec
+from vlaec.cli import cli
+try:
+    cli.main({arguments!r})
+finally:
+    assert not {{"torch", "constriction", "rich"}} & set(sys.modules), "slow imports"
+"""
+        result = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+        assert b"slow imports" not in result.stderr and b"Traceback" not in result.stderr
+
+
+def test_public_names() -> None:
+    for name in vlaec.__all__:
+        assert getattr(vlaec, name) is not None
+    assert vlaec.compress is codec.compress and vlaec.info is container.info
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = vlaec.nonsense

@@ -1,0 +1,202 @@
+"""The container: its law (unpack inverts pack), its overhead, and every kind of damage."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlaec import container
+from vlaec.container import MAX_METADATA, MAX_PIXELS, Container, Header, Stack, pack, unpack
+from vlaec.errors import BadFileError, BadImageError
+
+HEADER = Header(
+    width=600,
+    height=400,
+    grey=False,
+    quality_hundredths=5000,
+    model_id=b"\x01\x23\x45\x67\x89\xab\xcd\xef",
+    seed=7,
+    texture_255=204,
+    z_crc=0xDEADBEEF,
+)
+STACK = Stack(np.array([1, 2**32 - 1, 0x12345678], np.uint32), bits_back=96, excess=-5)
+
+
+def small(**more: bytes) -> bytes:
+    return pack(Container(HEADER, STACK, **more))
+
+
+def header_bytes(**fields: object) -> bytes:
+    """A header with a right CRC around fields that `Header` itself would refuse."""
+    values = {
+        **{"version": 1, "flags": 0, "width": 600, "height": 400, "quality": 5000},
+        **{"model_id": b"12345678", "seed": 0, "texture": 0, "crc": 0},
+        **fields,
+    }
+    fixed = struct.pack("<4sBBIIH8sBBI", b"VLAE", *values.values())
+    return fixed + struct.pack("<I", zlib.crc32(fixed))
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    body = struct.pack("<cI", kind, len(payload)) + payload
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def assert_same(a: Container, b: Container) -> None:
+    assert a.header == b.header
+    assert np.array_equal(a.stack.words, b.stack.words)
+    assert a.stack.words.dtype == b.stack.words.dtype == np.uint32
+    assert (a.stack.bits_back, a.stack.excess) == (b.stack.bits_back, b.stack.excess)
+    assert (a.alpha, a.icc, a.exif, a.xmp) == (b.alpha, b.icc, b.exif, b.xmp)
+
+
+headers = st.builds(
+    Header,
+    width=st.integers(1, 2**14),
+    height=st.integers(1, 2**14),
+    grey=st.booleans(),
+    quality_hundredths=st.integers(0, 10000),
+    model_id=st.binary(min_size=8, max_size=8),
+    seed=st.integers(0, 255),
+    texture_255=st.integers(0, 255),
+    z_crc=st.integers(0, 2**32 - 1),
+)
+stacks = st.builds(
+    Stack,
+    words=st.lists(st.integers(0, 2**32 - 1)).map(lambda words: np.array(words, np.uint32)),
+    bits_back=st.integers(0, 2**21),
+    excess=st.integers(-32767, 32767),
+)
+blocks = st.none() | st.binary(max_size=300) | st.just(b"compressible" * 50)
+
+
+@given(st.builds(Container, headers, stacks, blocks, blocks, blocks, blocks))
+def test_unpack_inverts_pack(made: Container) -> None:
+    assert_same(unpack(pack(made)), made)
+
+
+def test_layout_is_the_documented_one() -> None:
+    z = b"\x60" + struct.pack("<hIII", -5, 1, 2**32 - 1, 0x12345678)
+    fields = {"model_id": HEADER.model_id, "seed": 7, "texture": 204, "crc": 0xDEADBEEF}
+    assert small() == header_bytes(**fields) + chunk(b"Z", z)
+    assert len(header_bytes()) == 34
+
+
+@pytest.mark.parametrize(
+    ("bits_back", "overhead"), [(0, 46), (127, 46), (128, 47), (16384, 48), (2**21 - 1, 48)]
+)
+def test_overhead_is_at_most_48_bytes(bits_back: int, overhead: int) -> None:
+    made = Container(HEADER, replace(STACK, bits_back=bits_back))
+    assert len(pack(made)) - 4 * len(STACK.words) == overhead
+
+
+def test_excess_saturates() -> None:
+    for excess, stored in ((10**6, 32767), (-(10**6), -32767)):
+        assert unpack(pack(Container(HEADER, replace(STACK, excess=excess)))).stack.excess == stored
+
+
+def test_every_flipped_byte_is_detected() -> None:
+    data = small(alpha=b"plane", icc=b"profile" * 9, exif=b"x", xmp=b"<x/>")
+    for position in range(len(data)):
+        for mask in (1, 0x20, 0x80, 0xFF):  # 0x20 turns a chunk type's case
+            damaged = bytearray(data)
+            damaged[position] ^= mask
+            with pytest.raises(BadFileError):
+                unpack(bytes(damaged))
+
+
+def test_every_truncation_is_detected() -> None:
+    data = small()
+    for length in range(len(data)):
+        with pytest.raises(BadFileError):
+            unpack(data[:length])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "not a .vlae file"),
+        (b"VL", "truncated"),
+        (b"VLAE\x02", "version 2 and needs a newer"),
+        (header_bytes(version=0), "no format version 0"),
+        (header_bytes(flags=2), "newer"),
+        (header_bytes(width=2**31, height=2**31), "pixels"),
+        (header_bytes(width=MAX_PIXELS + 1, height=1), "pixels"),
+        (header_bytes(width=0), "no pixels"),
+        (header_bytes(quality=10001), "quality"),
+        (header_bytes(), "picture's data is missing"),
+        (header_bytes() + chunk(b"i", b"\x00a"), "picture's data is missing"),
+        (small() + b"\x00", "within a chunk"),
+        (small() + chunk(b"Z", b"\x00\x00\x00"), "two chunks of type Z"),
+        (small() + chunk(b"Q", b""), "newer vlaec .chunk Q"),
+        (small() + chunk(b"7", b""), "not a letter"),
+        (header_bytes() + chunk(b"Z", b""), "count"),
+        (header_bytes() + chunk(b"Z", b"\x00"), "whole number"),
+        (header_bytes() + chunk(b"Z", b"\x00\x00\x00\x01"), "whole number"),
+        (header_bytes() + chunk(b"Z", b"\x80\x00\x00\x00"), "count"),
+        (header_bytes() + chunk(b"Z", b"\xff\xff\xff\xff\xff\x01\x00\x00"), "count"),
+        (small() + chunk(b"i", b""), "ICC"),
+        (small() + chunk(b"e", b"\x02abc"), "EXIF"),
+        (small() + chunk(b"x", b"\x01abc"), "XMP"),
+        (small() + chunk(b"x", b"\x01" + zlib.compress(b"abc")[:-1]), "XMP"),
+        (small() + chunk(b"x", b"\x01" + zlib.compress(b"abc") + b"!"), "XMP"),
+    ],
+)
+def test_bad_files_have_clear_errors(data: bytes, message: str) -> None:
+    with pytest.raises(BadFileError, match=message):
+        unpack(data)
+
+
+def test_metadata_bombs_are_refused() -> None:
+    bomb = zlib.compress(bytes(MAX_METADATA + 1))
+    with pytest.raises(BadFileError, match="ICC"):
+        unpack(small() + chunk(b"i", b"\x01" + bomb))
+    with pytest.raises(BadImageError, match="ICC"):
+        small(icc=bytes(MAX_METADATA + 1))
+
+
+def test_metadata_is_squeezed_where_that_helps() -> None:
+    assert len(small(icc=bytes(10000))) < len(small()) + 50
+    assert len(small(icc=b"abc")) == len(small()) + 9 + 1 + 3
+
+
+def test_unknown_optional_chunks_are_skipped() -> None:
+    data = small() + chunk(b"q", b"from the future")
+    assert_same(unpack(data), unpack(small()))
+    assert container.info(data).sizes["unknown"] == 9 + 15
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": 0},
+        {"height": -1},
+        {"width": 2**31, "height": 2**31},
+        {"quality_hundredths": 10001},
+        {"model_id": b"short"},
+        {"seed": 256},
+        {"texture_255": -1},
+        {"z_crc": 2**32},
+    ],
+)
+def test_header_refuses_what_it_cannot_hold(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        replace(HEADER, **fields)
+
+
+def test_info_accounts_for_every_byte() -> None:
+    data = small(alpha=b"plane", icc=b"p", exif=b"e", xmp=b"x")
+    info = container.info(data)
+    assert info.header == HEADER
+    assert list(info.sizes) == ["header", "stack", "alpha", "icc", "exif", "xmp"]
+    assert sum(info.sizes.values()) == info.total == len(data)
+    assert (info.stack_bits, info.predicted_bits, info.bits_back) == (96, 101, 96)
+    assert info.bpp == pytest.approx(8 * len(data) / 240000)
+    assert (info.header.quality, info.header.texture) == (50.0, 0.8)

@@ -1,0 +1,108 @@
+"""The three laws of the bitstream, on shapes of every kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlaec.entropy import LatentCoder, _new_stack, _pop, _push
+from vlaec.errors import BadFileError
+from vlaec.exact import ExactPrior, Gaussians
+from vlaec.model import PRESETS, PhotoVLAE
+
+
+def make_coder() -> LatentCoder:
+    torch.manual_seed(4)
+    model = PhotoVLAE(PRESETS["tiny"]).eval().requires_grad_(False)
+    for network in model.prior.parameters_of:
+        network[-1].weight.normal_(std=0.2)
+    return LatentCoder(ExactPrior(model.prior, model.config))
+
+
+CODER = make_coder()
+
+
+def draw_latent(seed: int, height: int, width: int, spread: float) -> np.ndarray:
+    z = np.random.default_rng(seed).normal(0, spread, (16, height, width))
+    return np.clip(np.rint(z), -1023, 1023).astype(np.int32)
+
+
+shapes = st.tuples(st.integers(1, 13), st.integers(1, 13))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 200), st.lists(st.integers(0, 2**32 - 1), max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_law_1_pop_undoes_push(seed: int, count: int, below: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    gaussians = Gaussians(
+        torch.from_numpy(rng.normal(0, 50, count)), torch.from_numpy(rng.uniform(-3, 6, count))
+    )
+    symbols = rng.integers(-1023, 1024, count).astype(np.int32)
+    words = np.array([*below, 1], np.uint32)
+    stack = _new_stack(words)
+    _push(stack, symbols, gaussians)
+    assert np.array_equal(_pop(stack, gaussians), symbols)
+    assert np.array_equal(stack.get_compressed(), words)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60))
+@settings(max_examples=50, deadline=None)
+def test_law_1_push_undoes_pop(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    gaussians = Gaussians(
+        torch.from_numpy(rng.normal(0, 5, count)), torch.from_numpy(rng.uniform(-1, 4, count))
+    )
+    words = rng.integers(1, 2**32, 64).astype(np.uint32)
+    stack = _new_stack(words)
+    _push(stack, _pop(stack, gaussians), gaussians)
+    assert np.array_equal(stack.get_compressed(), words)
+
+
+@given(st.integers(0, 2**32), shapes, st.sampled_from([0.0, 0.3, 2.0, 30.0, 600.0]))
+@settings(max_examples=60, deadline=None)
+def test_laws_2_and_3(seed: int, shape: tuple[int, int], spread: float) -> None:
+    z = draw_latent(seed, *shape, spread)
+    quality = seed % 10001
+    coded, known = CODER.encode(z, quality)
+    decoded, parameters = CODER.decode(coded.words, coded.bits_back, shape, quality)
+    assert np.array_equal(decoded, z)
+    assert np.array_equal(parameters.means, known.means)
+    assert np.array_equal(parameters.log_scales, known.log_scales)
+    assert 32 * len(coded.words) <= 1.01 * coded.bits + 64
+
+
+def test_bits_back_never_costs_and_usually_saves() -> None:
+    saved = 0
+    for seed in range(5):
+        z = draw_latent(seed, 16, 16, 4.0)
+        coded, _ = CODER.encode(z, 5000)
+        posterior = CODER.prior.posterior(z)
+        late = CODER._walk_known(CODER.late, z, None, CODER.prior.level_weights(5000))
+        stack = _new_stack()
+        CODER._push_groups(stack, z, late)
+        nothing = np.zeros(0, np.int32)
+        weights = CODER.prior.level_weights(5000)
+        plain, _ = CODER._encode_with(z, weights, stack, posterior, late, 0, nothing, 0.0)
+        assert len(coded.words) <= len(plain.words)
+        saved += len(plain.words) - len(coded.words)
+    assert saved > 0
+
+
+def test_a_tiny_picture_has_nothing_to_borrow_from() -> None:
+    coded, _ = CODER.encode(np.zeros((16, 1, 1), np.int32), 0)
+    assert coded.bits_back == 0
+
+
+def test_a_damaged_stack_is_refused() -> None:
+    z = draw_latent(0, 6, 6, 3.0)
+    coded, _ = CODER.encode(z, 5000)
+    with pytest.raises(BadFileError):
+        CODER.decode(np.append(coded.words, 0), coded.bits_back, (6, 6), 5000)
+    with pytest.raises(BadFileError):
+        CODER.decode(coded.words, 10**6, (6, 6), 5000)
+    longer = np.concatenate([np.array([7, 7, 7, 7], np.uint32), coded.words])
+    with pytest.raises(BadFileError):
+        CODER.decode(longer, coded.bits_back, (6, 6), 5000)

@@ -1,0 +1,131 @@
+"""Outputs appear whole or not at all, and never over a file unasked."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from vlaec import files
+from vlaec.errors import OutputError, UsageError
+
+
+def test_writes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    files.write_atomically(str(target), b"data")
+    assert target.read_bytes() == b"data"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_refuses_an_existing_file(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists"):
+        files.check_output(str(target), force=False)
+    with pytest.raises(OutputError, match="exists"):
+        files.write_atomically(str(target), b"new")
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_force_overwrites_and_keeps_permissions(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    files.check_output(str(target), force=True)
+    files.write_atomically(str(target), b"new", force=True)
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_force_writes_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    files.write_atomically(str(tmp_path / "link"), b"new", force=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_the_input_is_never_the_output(tmp_path: Path) -> None:
+    target = tmp_path / "photo"
+    target.write_bytes(b"original")
+    (tmp_path / "same").hardlink_to(target)
+    with pytest.raises(OutputError, match="is the input"):
+        files.check_output(str(tmp_path / "same"), force=True, source=str(target))
+
+
+def test_names_what_is_in_the_way(tmp_path: Path) -> None:
+    for path, message in ((tmp_path, "it is a folder"), (tmp_path / "no" / "out", "no folder")):
+        with pytest.raises(OutputError, match=message):
+            files.check_output(str(path), force=True)
+    with pytest.raises(OutputError, match="cannot write"):
+        files.write_atomically(str(tmp_path / "no" / "out"), b"data")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_refuses_a_protected_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="permission"):
+        files.check_output(str(tmp_path / "out"), force=False)
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_failures_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    def fail(_: int) -> None:
+        raise failure
+
+    monkeypatch.setattr(os, "fsync", fail)
+    expected = OutputError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        files.write_atomically(str(tmp_path / "out"), b"data")
+    assert os.listdir(tmp_path) == []
+
+
+def test_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "out"
+    files.write_atomically(str(target), b"first")
+    with pytest.raises(OutputError, match="exists"):
+        files.write_atomically(str(target), b"second")
+    assert target.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_of_many_writers_one_wins(tmp_path: Path) -> None:
+    refused = []
+
+    def write(number: int) -> None:
+        try:
+            files.write_atomically(str(tmp_path / "out"), bytes([number]) * 1000)
+        except OutputError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    data = (tmp_path / "out").read_bytes()
+    assert len(refused) == 7
+    assert len(set(data)) == 1 and data[0] not in refused
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_devices_are_written_to_and_not_replaced() -> None:
+    files.check_output(os.devnull, force=False)
+    files.write_atomically(os.devnull, b"data", force=True)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_unreadable_inputs(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(UsageError, match="cannot read"):
+            files.read_bytes(str(path))

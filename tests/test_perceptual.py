@@ -1,0 +1,153 @@
+"""LPIPS, DISTS and the Frechet distance: values, gradients, and behaviour at the edges."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from PIL import Image  # noqa: E402
+
+from vlaec.perceptual import (  # noqa: E402
+    DISTS,
+    LPIPS,
+    PatchFeatures,
+    frechet_distance,
+    weights_dir,
+)
+
+DATA = Path(os.environ.get("VLAEC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+WEIGHTS = Path(os.environ.get("VLAEC_WEIGHTS", DATA / "lpips"))
+
+needs_weights = pytest.mark.skipif(
+    not (WEIGHTS / "lpips_vgg.npz").is_file(), reason=f"no LPIPS weights in {WEIGHTS}"
+)
+
+
+def blurred(x: torch.Tensor) -> torch.Tensor:
+    """A 5x5 box blur, rounded to 8 bits."""
+    y = torch.nn.functional.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
+    return (y * 255).round() / 255
+
+
+def noise_pair(side: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.from_numpy(np.random.default_rng(5).random((1, 3, side, side), np.float32))
+    return x, blurred(x)
+
+
+def plain_conv(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, pad: int) -> np.ndarray:
+    """Convolution and ReLU of `[C, H, W]` by windows and a dot product, in float64."""
+    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], (1, 2))[
+        :, ::stride, ::stride
+    ]
+    return np.maximum(np.einsum("chwij,ocij->ohw", windows, w, optimize=True) + b[:, None, None], 0)
+
+
+def plain_lpips_alex(a: np.ndarray, b: np.ndarray) -> float:
+    """LPIPS as the paper words it, in numpy, for `[3, H, W]` in [0, 1]."""
+    file = np.load(WEIGHTS / "lpips_alex.npz")
+    shift = np.array([-0.030, -0.088, -0.188])[:, None, None]
+    scale = np.array([0.458, 0.448, 0.450])[:, None, None]
+    maps = []
+    for picture in (a, b):
+        x = (picture.astype(np.float64) * 2 - 1 - shift) / scale
+        features = []
+        for i, (stride, pad) in enumerate([(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)]):
+            if i in (1, 2):
+                x = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (1, 2))[:, ::2, ::2]
+                x = x.max((3, 4))
+            weight = file[f"conv{i}_weight"].astype(np.float64)
+            x = plain_conv(x, weight, file[f"conv{i}_bias"], stride, pad)
+            features.append(x / (np.sqrt((x**2).sum(0)) + 1e-10))
+        maps.append(features)
+    return sum(
+        float((((fa - fb) ** 2) * file[f"lin{i}_weight"][:, None, None]).sum(0).mean())
+        for i, (fa, fb) in enumerate(zip(*maps, strict=True))
+    )
+
+
+@needs_weights
+def test_lpips_agrees_with_an_independent_implementation() -> None:
+    a, b = noise_pair()
+    expected = plain_lpips_alex(a[0].numpy(), b[0].numpy())
+    assert LPIPS.load(WEIGHTS)(a, b).item() == pytest.approx(expected, abs=1e-4)
+
+
+@needs_weights
+def test_official_values_on_a_blurred_photo() -> None:
+    """Values of the authors' own code (lpips 0.1.4, DISTS_pytorch 0.1) on the same pair."""
+    photo = DATA / "kodak" / "kodim01.png"
+    if not photo.is_file():
+        pytest.skip(f"no {photo}")
+    with Image.open(photo) as image:
+        pixels = np.asarray(image)[:192, :256]
+    a = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    b = blurred(a)
+    assert LPIPS.load(WEIGHTS, "alex")(a, b).item() == pytest.approx(0.38668, abs=1e-4)
+    assert LPIPS.load(WEIGHTS, "vgg")(a, b).item() == pytest.approx(0.35153, abs=1e-4)
+    assert DISTS.load(WEIGHTS)(a, b).item() == pytest.approx(0.24475, abs=1e-4)
+
+
+@needs_weights
+@pytest.mark.parametrize("metric", ["alex", "vgg", "dists"])
+def test_zero_for_equals_and_finite_gradients(metric: str) -> None:
+    net = DISTS.load(WEIGHTS) if metric == "dists" else LPIPS.load(WEIGHTS, metric)
+    a, b = noise_pair()
+    black = torch.zeros_like(a)
+    assert net(a, a).item() == pytest.approx(0, abs=1e-5)
+    batch = torch.cat([b, black]).requires_grad_()
+    values = net.distance(net.features(torch.cat([a, a])), net.features(batch))
+    assert values.shape == (2,)
+    values.sum().backward()
+    assert batch.grad is not None and bool(batch.grad.isfinite().all())
+    assert not list(net.parameters()) and not net.state_dict()
+
+
+@needs_weights
+def test_too_small_pictures_and_unknown_nets_are_named() -> None:
+    net = LPIPS.load(WEIGHTS)
+    with pytest.raises(ValueError, match="30x40"):
+        net.features(torch.zeros(1, 3, 40, 30))
+    assert net(torch.zeros(1, 3, net.min_side, net.min_side), torch.zeros(1, 3, 31, 31)).item() == 0
+    with pytest.raises(KeyError, match="squeeze"):
+        LPIPS.load(WEIGHTS, "squeeze")
+
+
+@needs_weights
+def test_patch_features() -> None:
+    net = PatchFeatures.load(WEIGHTS, patch=32)
+    a, _ = noise_pair(80)
+    assert net(a).shape == (4, 256)
+    with pytest.raises(ValueError, match="no whole patch"):
+        net(a[:, :, :20])
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    """For commuting covariances: |m|^2 + sum (sqrt(a) - sqrt(b))^2."""
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal((4000, 3))
+    base = (base - base.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(base.T))).T
+    a, b = base * [1, 2, 3] + [1, 0, 0], base * [2, 2, 1]
+    assert frechet_distance(a, b) == pytest.approx(1 + 1 + 0 + 4, rel=1e-9)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="two patches"):
+        frechet_distance(a[:1], b)
+
+
+def test_weights_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lpips").mkdir()
+    monkeypatch.delenv("VLAEC_WEIGHTS", raising=False)
+    monkeypatch.delenv("VLAEC_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="VLAEC_WEIGHTS"):
+        weights_dir()
+    monkeypatch.setenv("VLAEC_DATA", str(tmp_path))
+    assert weights_dir() == tmp_path / "lpips"
+    monkeypatch.setenv("VLAEC_WEIGHTS", str(tmp_path))
+    assert weights_dir() == tmp_path
+    with pytest.raises(FileNotFoundError, match="absent"):
+        weights_dir(tmp_path / "absent")

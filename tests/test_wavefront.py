@@ -1,0 +1,130 @@
+"""Wavefront sampling is ancestral sampling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vlaec.model import PRESETS
+from vlaec.model.config import RECEPTIVE_FIELDS
+from vlaec.model.pixelcnn import (
+    PixelCNN,
+    SamplingNoise,
+    draw_noise,
+    mixture_bits,
+    sample_mixture,
+    window_offsets,
+)
+from vlaec.wavefront import BAND, TextureSampler, band_noise
+
+FEATURES = PRESETS["tiny"].features
+MIXTURES = PRESETS["tiny"].mixtures
+
+
+def make_cnn(receptive_field: str = "5x3") -> PixelCNN:
+    torch.manual_seed(2)
+    cnn = PixelCNN(replace(PRESETS["tiny"], receptive_field=receptive_field)).requires_grad_(False)
+    cnn.head.weight.normal_(std=0.3)
+    return cnn
+
+
+def noise_of(key: int, band: int, rows: int, width: int) -> SamplingNoise:
+    gumbel, logistic = band_noise(key, band, width, MIXTURES)
+    return SamplingNoise(
+        gumbel[:rows].permute(2, 0, 1)[None], logistic[:rows].permute(2, 0, 1)[None]
+    )
+
+
+@pytest.mark.parametrize("receptive_field", RECEPTIVE_FIELDS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (7, 12), (BAND + 3, 5)])
+def test_equals_pixel_by_pixel(receptive_field: str, height: int, width: int) -> None:
+    cnn = make_cnn(receptive_field)
+    features = torch.randn(FEATURES, height, width)
+    sampled = TextureSampler(cnn, 0.8).sample(features, key=11)
+    for band, top in enumerate(range(0, height, BAND)):
+        part = features[None, :, top : top + BAND]
+        rows = part.shape[2]
+        noise = noise_of(11, band, rows, width)
+        expected = torch.zeros(1, 3, rows, width)
+        if rows * width <= 100:
+            for y in range(rows):
+                for x in range(width):
+                    whole = sample_mixture(cnn(expected, part), noise, 0.8)
+                    expected[..., y, x] = whole[..., y, x]
+        else:  # the sample is the fixed point of one parallel step
+            expected = sample_mixture(cnn(sampled[None, :, top : top + BAND], part), noise, 0.8)
+        torch.testing.assert_close(sampled[:, top : top + BAND], expected[0], atol=2e-6, rtol=1e-4)
+
+
+def test_bands_may_be_sampled_apart() -> None:
+    sampler = TextureSampler(make_cnn(), 1.0)
+    features = torch.randn(FEATURES, 2 * BAND + 5, 6)
+    together = sampler.sample(features, key=5)
+    for band in range(3):
+        rows = slice(band * BAND, (band + 1) * BAND)
+        alone = sampler.sample(features[:, rows], key=5, first_band=band)
+        torch.testing.assert_close(alone, together[:, rows], atol=1e-6, rtol=1e-4)
+
+
+def test_the_seed_decides() -> None:
+    sampler = TextureSampler(make_cnn(), 1.0)
+    features = torch.randn(FEATURES, 8, 8)
+    first, again, other = (sampler.sample(features, key=k) for k in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_noise_is_fixed_by_its_definition() -> None:
+    gumbel, logistic = band_noise(key=2**40 + 17, band=3, width=5, mixtures=5)
+    raw = np.random.Philox(key=2**40 + 17, counter=3 << 128).random_raw(2)
+    first = int(raw[0]) & 0xFFFF
+    assert gumbel[0, 0, 0].item() == pytest.approx(
+        -np.log(-np.log((first + 0.5) / 65536)), abs=1e-5
+    )
+    assert gumbel.shape == (BAND, 5, 5) and logistic.shape == (BAND, 5, 3)
+    assert logistic.abs().max() <= 5
+    assert abs(logistic.mean()) < 0.1 and abs(gumbel.mean() - 0.577) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("receptive_field", "count"), [("4x2", 4 + 2), ("5x3", 10 + 2), ("7x4", 21 + 3)]
+)
+def test_windows_of_the_paper(receptive_field: str, count: int) -> None:
+    offsets = window_offsets(receptive_field)
+    assert len(offsets) == count
+    assert all(row < 0 or (row == 0 and column < 0) for row, column in offsets)
+
+
+@pytest.mark.parametrize("receptive_field", RECEPTIVE_FIELDS)
+def test_a_pixel_sees_its_window_and_nothing_else(receptive_field: str) -> None:
+    cnn = make_cnn(receptive_field)
+    residual = torch.randn(1, 3, 9, 11).requires_grad_()
+    out = cnn(residual, torch.randn(1, FEATURES, 9, 11))
+    out.logits[..., 5, 5].sum().backward()
+    seen = {tuple(p) for p in residual.grad[0].abs().sum(0).nonzero().tolist()}
+    assert seen == {(5 + row, 5 + column) for row, column in window_offsets(receptive_field)}
+
+
+def test_the_mixture_is_a_distribution() -> None:
+    """Summed over a channel's values the likelihood is 1, and sampling follows it."""
+    cnn = make_cnn()
+    torch.manual_seed(0)
+    n = 40000
+    mixture = cnn(torch.zeros(1, 3, 1, 1), torch.randn(1, FEATURES, 1, 1))
+    spread = type(mixture)(*(t.expand(n, *t.shape[1:]) for t in mixture))
+    sample = sample_mixture(spread, draw_noise((n, 1, 1), MIXTURES, torch.zeros(1)), 1.0)
+    # Monte-Carlo estimate of the total mass of p over the samples' own cells: E[q/q] = 1 by
+    # importance weights on a uniform grid of red values.
+    red = torch.arange(-512, 513).float() / 255
+    marginal = torch.zeros(len(red))
+    logits = mixture.logits[0, :, 0, 0].softmax(0)
+    for k in range(MIXTURES):
+        mean, scale = mixture.means[0, 0, k, 0, 0], mixture.log_scales[0, 0, k, 0, 0].exp()
+        upper = torch.sigmoid((red + 0.5 / 255 - mean) / scale)
+        marginal += logits[k] * (upper - torch.sigmoid((red - 0.5 / 255 - mean) / scale))
+    assert marginal.sum().item() == pytest.approx(1, abs=1e-3)
+    mean_red = (marginal * red).sum().item()
+    assert sample[:, 0].mean().item() == pytest.approx(mean_red, abs=0.003)
+    assert torch.isfinite(mixture_bits(spread, sample)).all()

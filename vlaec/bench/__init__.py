@@ -1,0 +1,1 @@
+"""`vlaec bench`: rate against perceptual distortion of codecs on a folder of pictures."""

@@ -1,0 +1,147 @@
+"""Rate-distortion curves as inline SVG for the page: no script, no font, no library needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from vlaec.bench.summary import Curve
+
+WIDTH, HEIGHT = 640, 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 42
+
+# Colour-blind safe (Okabe and Ito), vlaec first.
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5195", "#444444")
+
+
+def colours(rows: Sequence[str]) -> dict[str, str]:
+    """A colour per codec; rows of one codec ("vlaec", "vlaec texture=0") share it."""
+    families = list(dict.fromkeys(row.split(" ")[0] for row in rows))
+    families.sort(key=lambda name: not name.startswith("vlaec"))
+    return {row: PALETTE[families.index(row.split(" ")[0]) % len(PALETTE)] for row in rows}
+
+
+def dashes(row: str) -> str:
+    """Rows other than a codec's usual one are dashed."""
+    return "5 4" if " " in row else ""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    low: float
+    high: float
+    start: float  # in pixels
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high = self.low, self.high
+        if self.logarithmic:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return self.start + (value - low) / ((high - low) or 1) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        if self.logarithmic:
+            steps = [m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5)]
+            return [step for step in steps if self.low <= step <= self.high]
+        raw = ((self.high - self.low) or 1) / 6
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+        first = math.ceil(self.low / step)
+        return [i * step for i in range(first, math.floor(self.high / step) + 1)]
+
+
+Point = tuple[float, float, float | None]  # bpp, value, level
+
+
+def points(curve: Curve, metric: str) -> list[Point]:
+    """The points of a curve that have a value, by rate."""
+    values = curve.metrics.get(metric, [])
+    levels: Sequence[float | None] = curve.levels or [None] * len(values)
+    found = zip(curve.bpp, values, levels, strict=False)
+    return sorted(((b, v, level) for b, v, level in found if v is not None), key=lambda p: p[:2])
+
+
+def chart(
+    metric: str,
+    title: str,
+    curves: Sequence[Curve],
+    references: Sequence[Curve],
+    higher_is_better: bool,
+) -> str:
+    """An `<svg>` of one metric against the rate, with a tooltip at every point.
+
+    References are thin and grey with their name at the right end, and do not widen the axes of
+    quality. An empty string if no curve has a value.
+    """
+    drawn = {curve.codec: points(curve, metric) for curve in curves if not curve.lossless}
+    drawn = {row: line for row, line in drawn.items() if line}
+    if not drawn:
+        return ""
+    everything = [point for line in drawn.values() for point in line]
+    rates, values = [p[0] for p in everything], [p[1] for p in everything]
+    margin = 0.05 * ((max(values) - min(values)) or 1)
+    x = _Axis(min(rates) / 1.06, max(rates) * 1.06, _LEFT, WIDTH - _RIGHT, logarithmic=True)
+    y = _Axis(min(values) - margin, max(values) + margin, HEIGHT - _BOTTOM, _TOP)
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)} over rate">'
+    ]
+    for tick in x.ticks():
+        parts.append(
+            f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" '
+            f'y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
+            f'<text x="{x(tick):.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">'
+            f"{tick:g}</text>"
+        )
+    for tick in y.ticks():
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" '
+            f'y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+            f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
+        )
+    arrow = "higher is better" if higher_is_better else "lower is better"
+    parts.append(
+        f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
+        "bits per pixel (logarithmic)</text>"
+        f'<text transform="translate(13 {(HEIGHT - _BOTTOM + _TOP) / 2}) rotate(-90)" '
+        f'text-anchor="middle">{escape(title)} &#183; {arrow}</text>'
+    )
+    parts += [_reference(curve, metric, x, y) for curve in references]
+    colour = colours([curve.codec for curve in curves])
+    parts += [_line(row, line, colour[row], x, y, title) for row, line in drawn.items()]
+    return "".join(parts) + "</svg>"
+
+
+def _line(row: str, line: list[Point], colour: str, x: _Axis, y: _Axis, title: str) -> str:
+    path = " ".join(f"{x(p[0]):.1f},{y(p[1]):.1f}" for p in line)
+    dots = "".join(
+        f'<circle cx="{x(b):.1f}" cy="{y(v):.1f}" r="4"><title>{escape(row)}, level {level:g}\n'
+        f"{b:.4f} bpp\n{escape(title)} {v:.4f}</title></circle>"
+        for b, v, level in line
+    )
+    return (
+        f'<g class="curve" data-row="{escape(row)}" style="color:{colour}">'
+        f'<polyline points="{path}" stroke-dasharray="{dashes(row)}"/>{dots}</g>'
+    )
+
+
+def _reference(curve: Curve, metric: str, x: _Axis, y: _Axis) -> str:
+    line = [p for p in points(curve, metric) if x.low <= p[0] <= x.high and y.low <= p[1] <= y.high]
+    if not line:
+        return ""
+    path = " ".join(f"{x(p[0]):.1f},{y(p[1]):.1f}" for p in line)
+    name = escape(curve.codec)
+    dots = "".join(
+        f'<circle cx="{x(b):.1f}" cy="{y(v):.1f}" r="2.5"><title>{name}\n{b:.4f} bpp\n{v:.4f}'
+        "</title></circle>"
+        for b, v, _ in line
+    )
+    last = line[-1]
+    anchor, shift = ("end", -5) if x(last[0]) > WIDTH * 0.7 else ("start", 5)
+    return (
+        f'<g class="reference"><polyline points="{path}"/>{dots}'
+        f'<text x="{x(last[0]) + shift:.1f}" y="{y(last[1]) - 5:.1f}" text-anchor="{anchor}">'
+        f"{name}</text></g>"
+    )

@@ -1,0 +1,243 @@
+"""Pictures to `.vlae` bytes and back: the model, the coder and the container put together."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from . import images, zoo
+from .container import Container, Header, Stack, pack, unpack
+from .entropy import LatentCoder, Parameters
+from .errors import BadFileError, UsageError
+from .exact import ExactPrior, GridError
+from .images import Picture
+from .model.vlae import STRIDE
+from .wavefront import BAND, TextureSampler
+
+Progress = Callable[[float], None]
+
+# Pixels synthesised and sampled at a time: bounds memory, changes nothing else.
+PIXELS_AT_ONCE = 2**21
+
+
+def compress(image: Image.Image, quality: float = 50, model: str | None = None) -> bytes:
+    """A Pillow image as a `.vlae` file.
+
+    Args:
+        quality: 0..100.
+        model: a name from `vlaec models`; None for the default.
+
+    Raises:
+        VlaecError: a quality out of range, an image that cannot be kept, a missing model.
+    """
+    return encode(images.from_pillow(image), quality, model)
+
+
+def decompress(data: bytes, texture: float | None = None, seed: int | None = None) -> Image.Image:
+    """The picture in a `.vlae` file.
+
+    Args:
+        texture: strength of the resampled texture, 0 (none: the most faithful) to 1; None for
+            the file's own default.
+        seed: another texture of the same kind, 0..255; None for the file's own.
+
+    Raises:
+        VlaecError: a damaged or foreign file, a missing model, an argument out of range.
+    """
+    return images.to_pillow(decode(data, texture, seed))
+
+
+def encode(
+    picture: Picture,
+    quality: float = 50,
+    model: str | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """As `compress`, from a `Picture`."""
+    return load_codec(zoo.find(name=model).id).encode(picture, quality, progress)
+
+
+def decode(
+    data: bytes,
+    texture: float | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> Picture:
+    """As `decompress`, to a `Picture`."""
+    container = unpack(data)
+    codec = load_codec(zoo.find(model_id=container.header.model_id).id)
+    return codec.decode(container, texture, seed, progress)
+
+
+@lru_cache(maxsize=4)
+def load_codec(model_id: str) -> Codec:
+    """The codec of a model, loaded once per process."""
+    return Codec(zoo.find(model_id=bytes.fromhex(model_id)))
+
+
+class Codec:
+    """One model, ready to encode and decode."""
+
+    def __init__(self, card: zoo.Card) -> None:
+        self.card = card
+        self.model = zoo.load(card)
+        config = self.model.config
+        try:
+            self.exact = ExactPrior(self.model.prior, config)
+        except GridError as error:
+            raise zoo.ModelMissingError(f"model {card.name} cannot be used: {error}") from error
+        self.coder = LatentCoder(self.exact)
+        self.sampler = TextureSampler(self.model.pixelcnn, config.temperature)
+
+    def encode(
+        self, picture: Picture, quality: float = 50, progress: Progress | None = None
+    ) -> bytes:
+        """A `.vlae` file; see `compress`."""
+        if not 0 <= quality <= 100:
+            raise UsageError(f"quality must be between 0 and 100, not {quality:g}")
+        report = progress or _silent
+        hundredths = round(quality * 100)
+        z = self.latent(picture.rgb, hundredths)
+        report(0.4)
+        coded, _ = self.coder.encode(z, hundredths)
+        report(0.9)
+        excess = round(32 * len(coded.words) - coded.bits)
+        header = Header(
+            width=picture.width,
+            height=picture.height,
+            grey=picture.grey,
+            quality_hundredths=hundredths,
+            model_id=bytes.fromhex(self.card.id),
+            seed=0,
+            texture_255=round(255 * self.card.texture),
+            z_crc=latent_crc(z),
+        )
+        stack = Stack(coded.words, coded.bits_back, excess)
+        alpha = None if picture.alpha is None else images.encode_alpha(picture.alpha)
+        data = pack(
+            Container(header, stack, alpha, icc=picture.icc, exif=picture.exif, xmp=picture.xmp)
+        )
+        report(1.0)
+        return data
+
+    def decode(
+        self,
+        container: Container,
+        texture: float | None = None,
+        seed: int | None = None,
+        progress: Progress | None = None,
+    ) -> Picture:
+        """The picture in a container; see `decompress`."""
+        header = container.header
+        strength = header.texture if texture is None else texture
+        if not 0 <= strength <= 1:
+            raise UsageError(f"texture must be between 0 and 1, not {strength:g}")
+        chosen = header.seed if seed is None else seed
+        if not 0 <= chosen <= 255:
+            raise UsageError(f"seed must be between 0 and 255, not {chosen}")
+        report = progress or _silent
+        shape = latent_shape(header.height, header.width)
+        z, parameters = self.coder.decode(
+            container.stack.words, container.stack.bits_back, shape, header.quality_hundredths
+        )
+        if latent_crc(z) != header.z_crc:
+            raise BadFileError(
+                f"the decoded latent is not the encoded one (model {self.card.name} "
+                f"{self.card.id}, torch {torch.__version__}): damaged file, or a fault here"
+            )
+        report(0.2)
+        key = header.z_crc | chosen << 32
+        rgb = self._render(z, parameters, header, strength, key, lambda s: report(0.2 + 0.8 * s))
+        report(1.0)
+        if header.grey:
+            rgb = np.repeat(_luma(rgb)[:, :, None], 3, 2)
+        alpha = None
+        if container.alpha is not None:
+            alpha = images.decode_alpha(container.alpha, header.width, header.height)
+        return Picture(
+            rgb, alpha, header.grey, icc=container.icc, exif=container.exif, xmp=container.xmp
+        )
+
+    @torch.inference_mode()
+    def latent(self, rgb: np.ndarray, quality_hundredths: int) -> np.ndarray:
+        """z [C, h, w] int32 of pixels [H, W, 3] uint8."""
+        height, width = rgb.shape[:2]
+        padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+        padded = torch.from_numpy(np.pad(rgb, padding, mode="edge"))
+        x = padded.permute(2, 0, 1)[None].float() / 255
+        y = self.model.encode(
+            x.contiguous(memory_format=torch.channels_last), self._levels(quality_hundredths)
+        )
+        z: np.ndarray = y[0].round().to(torch.int32).numpy()
+        return z
+
+    @torch.inference_mode()
+    def _render(
+        self,
+        z: np.ndarray,
+        parameters: Parameters,
+        header: Header,
+        strength: float,
+        key: int,
+        progress: Progress,
+    ) -> np.ndarray:
+        """Pixels [H, W, 3] uint8, band by band."""
+        height, width = header.height, header.width
+        latent, means, log_scales = (
+            torch.from_numpy(a).float()[None] for a in (z, parameters.means, parameters.log_scales)
+        )
+        levels = self._levels(header.quality_hundredths)
+        trunk = self.model.trunk(latent, means, log_scales, levels)
+        rows = max(1, PIXELS_AT_ONCE // (BAND * width)) * BAND
+        out = np.empty((height, width, 3), np.uint8)
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            mean, features = self._heads(trunk, top, bottom)
+            x = mean[:, :, :width]
+            if strength > 0:
+
+                def share(done: float, top: int = top, bottom: int = bottom) -> None:
+                    progress((top + done * (bottom - top)) / height)
+
+                band = features[:, :, :width]
+                x = x + strength * self.sampler.sample(band, key, top // BAND, share)
+            out[top:bottom] = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+        return out
+
+    def _heads(self, trunk: Tensor, top: int, bottom: int) -> tuple[Tensor, Tensor]:
+        """Mean [3, rows, W] and features [F, rows, W] of the picture's rows top..bottom."""
+        # One row of the trunk more on either side feeds the 3x3 convolutions of the heads.
+        first = max(0, top // 4 - 1)
+        last = min(trunk.shape[2], -(-bottom // 4) + 1)
+        mean, features = self.model.heads(trunk[:, :, first:last])
+        inner = slice(top - 4 * first, bottom - 4 * first)
+        return mean[0, :, inner], features[0, :, inner]
+
+    def _levels(self, quality_hundredths: int) -> Tensor:
+        return torch.from_numpy(self.exact.level_weights(quality_hundredths)).float()[None]
+
+
+def latent_shape(height: int, width: int) -> tuple[int, int]:
+    """Height and width of z for a picture."""
+    return -(-height // STRIDE), -(-width // STRIDE)
+
+
+def latent_crc(z: np.ndarray) -> int:
+    """CRC32 of z [C, h, w] as little-endian 16-bit integers in that order."""
+    return zlib.crc32(z.astype("<i2").tobytes())
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    """[H, W, 3] -> [H, W]: for a picture that was grey, the mean of its three estimates."""
+    mean: np.ndarray = np.rint(rgb.mean(2)).astype(np.uint8)
+    return mean
+
+
+def _silent(_: float) -> None:
+    """No progress to report."""

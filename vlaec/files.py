@@ -1,0 +1,108 @@
+"""Reading inputs and writing outputs: whole or not at all, and never over a file unasked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+from vlaec.errors import OutputError, UsageError
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole file, or standard input for `-`. Raises UsageError if it cannot be read."""
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def check_output(path: str, force: bool, source: str = "-") -> None:
+    """Raise OutputError at once for what `write_atomically` would refuse after minutes of work.
+
+    Also refuses `source`, the input, as the output: with `force`, it would destroy the original.
+    """
+    if path == "-":
+        return
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise OutputError(f"cannot write {path}: it is a folder")
+    if source != "-" and os.path.exists(path) and os.path.samefile(path, source):
+        raise OutputError(f"{path} is the input; choose another output with -o")
+    if os.path.lexists(path) and not _is_device(path):
+        if not force:
+            raise _exists(path)
+    elif not _is_device(path) and not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: no permission to write in {folder}")
+
+
+def write_atomically(path: str, data: bytes, force: bool = False) -> None:
+    """Write a whole file through a temporary one beside it, or to standard output for `-`.
+
+    Whoever looks sees the old state or the complete file. An existing file stays unless `force`,
+    also if it appears at the last moment. Devices and pipes are written to directly. Raises
+    OutputError; no temporary file is left behind by it, nor by an interrupt.
+    """
+    if path == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        if _is_device(path):
+            Path(path).write_bytes(data)
+            return
+        target = Path(os.path.realpath(path))  # through a symbolic link, not over it
+        temporary = target.with_name(f".vlaec-{secrets.token_hex(8)}.tmp")
+        try:
+            _write_synced(temporary, data)
+            if not force:
+                _publish_new(temporary, target)
+            else:
+                if target.exists():
+                    shutil.copymode(target, temporary)
+                os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _publish_new(temporary: Path, target: Path) -> None:
+    """Give the file its name unless that is taken: FileExistsError, and without a race."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        target.touch(exist_ok=False)  # no hard links here (FAT, some shares): claim the name first
+        os.replace(temporary, target)
+
+
+def _is_device(path: str) -> bool:
+    """True for what exists and is neither a file nor a folder, such as /dev/null or a pipe."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _exists(path: str) -> OutputError:
+    return OutputError(f"{path} exists; overwrite it with --force or choose another name with -o")

@@ -1,0 +1,154 @@
+"""The local PixelCNN p(x | z): a mixture of discretised logistics over a deliberately small window.
+
+It models the residual r = x - mean. One causally masked convolution sees the window, 1x1 layers
+follow (as in NeLLoC), and the mixture couples the colour channels (PixelCNN++, Salimans et al.
+2017): green is conditioned on red, blue on both. Because the window is small, structure must
+travel in z, and what the window can guess is resampled when decoding (Chen et al. 2016).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import PhotoConfig
+
+# Residuals enter the network in units of 1/16 of the 0..255 range.
+INPUT_SCALE = 16.0
+# Log of the scale of a logistic, on the [0, 1] scale of pixels: 0.1 to 48 grey levels.
+LOG_SCALE_MIN = -7.8
+LOG_SCALE_MAX = -1.67
+# Logistic noise is cut here when sampling (1.3 % of the mass lies beyond): one outlier would make
+# the next context unlike anything seen in training.
+NOISE_BOUND = 5.0
+
+
+def window_offsets(receptive_field: str) -> list[tuple[int, int]]:
+    """(row, column) offsets of the pixels that a window sees, in raster order.
+
+    "AxB" of the paper: B - 1 rows above of width A, and ceil((A - 1) / 2) pixels to the left.
+    """
+    width, height = (int(part) for part in receptive_field.split("x"))
+    left = width // 2
+    above = [(row, column) for row in range(1 - height, 0) for column in range(-left, width - left)]
+    return above + [(0, column) for column in range(-left, 0)]
+
+
+def gather_window(residual: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
+    """Neighbours of every pixel, [N, 3, H, W] -> [N, 3 * len(offsets), H, W], zero outside."""
+    h, w = residual.shape[2:]
+    top = -min(row for row, _ in offsets)
+    side = max(abs(column) for _, column in offsets)
+    padded = F.pad(residual, (side, side, top, 0))
+    shifted = [
+        padded[:, :, top + row : top + row + h, side + column : side + column + w]
+        for row, column in offsets
+    ]
+    return torch.cat(shifted, 1)
+
+
+class Mixture(NamedTuple):
+    """Parameters of K logistic components at every pixel, on the [0, 1] scale of pixels."""
+
+    logits: Tensor  # [N, K, ...]
+    means: Tensor  # [N, 3, K, ...]
+    log_scales: Tensor  # [N, 3, K, ...]
+    coefficients: Tensor  # [N, 3, K, ...]: green on red, blue on red, blue on green
+
+
+class SamplingNoise(NamedTuple):
+    """The randomness of one sample; fixing it makes sampling a deterministic function."""
+
+    gumbel: Tensor  # [N, K, H, W]
+    logistic: Tensor  # [N, 3, H, W]
+
+
+class PixelCNN(nn.Module):
+    """Residual model over one window; `forward` is parallel over pixels."""
+
+    def __init__(self, config: PhotoConfig) -> None:
+        super().__init__()
+        self.mixtures = config.mixtures
+        self.offsets = window_offsets(config.receptive_field)
+        hidden = config.pixel_hidden
+        self.window = nn.Conv2d(3 * len(self.offsets), hidden, 1)
+        self.condition = nn.Conv2d(config.features, hidden, 1)
+        self.layers = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(config.pixel_depth))
+        self.head = nn.Conv2d(hidden, 10 * self.mixtures, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+
+    def forward(self, residual: Tensor, features: Tensor) -> Mixture:
+        """Mixture of every pixel given its window.
+
+        Args:
+            residual: [N, 3, H, W] on the [0, 1] scale of pixels.
+            features: [N, F, H, W] from the synthesis.
+        """
+        seen = gather_window(residual * INPUT_SCALE, self.offsets)
+        return self.mixture(self.hidden(self.window(seen) + self.condition(features)))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """The 1x1 residual layers, [N, hidden, ...] -> [N, hidden, ...]."""
+        for layer in self.layers:
+            x = x + layer(torch.relu(x))
+        return torch.relu(x)
+
+    def mixture(self, hidden: Tensor) -> Mixture:
+        """The mixture that a hidden state stands for."""
+        return split_mixture(self.head(hidden).float(), self.mixtures)
+
+
+def split_mixture(out: Tensor, k: int) -> Mixture:
+    """Network output [N, 10 K, ...] -> bounded mixture parameters."""
+    logits, rest = out[:, :k], out[:, k:]
+    means, scales, coefficients = rest.unflatten(1, (3, 3, k)).unbind(1)
+    return Mixture(
+        logits,
+        means / INPUT_SCALE,
+        (scales - 4.5).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX),
+        coefficients.tanh(),
+    )
+
+
+def mixture_bits(mixture: Mixture, residual: Tensor) -> Tensor:
+    """-log2 p of the pixel's 8-bit cell around `residual` [N, 3, H, W]; returns [N, H, W]."""
+    red, green = residual[:, :1], residual[:, 1:2]  # [N, 1, H, W]
+    c = mixture.coefficients
+    green_shift, blue_shift = c[:, 0] * red, c[:, 1] * red + c[:, 2] * green
+    shift = torch.stack([torch.zeros_like(green_shift), green_shift, blue_shift], 1)
+    distance = (residual[:, :, None] - mixture.means - shift).abs()  # [N, 3, K, H, W]
+    inverse = torch.exp(-mixture.log_scales)
+    half = 0.5 / 255
+    # log(sigmoid(b) - sigmoid(a)) with b - a = width: stable in the far tail.
+    upper, lower = (half - distance) * inverse, (-half - distance) * inverse
+    width = (upper - lower).clamp_min(1e-6)
+    log_mass = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+    per_component = log_mass.sum(1) + F.log_softmax(mixture.logits, 1)
+    return -torch.logsumexp(per_component, 1) / 0.6931471805599453
+
+
+def draw_noise(shape: tuple[int, int, int], k: int, like: Tensor) -> SamplingNoise:
+    """Training noise for images [N, 3, H, W] of `shape` (N, H, W) on the device of `like`."""
+    n, h, w = shape
+    tiny = 1e-6
+    u = torch.rand(n, k, h, w, device=like.device).clamp(tiny, 1 - tiny)
+    v = torch.rand(n, 3, h, w, device=like.device).clamp(tiny, 1 - tiny)
+    return SamplingNoise(-torch.log(-torch.log(u)), torch.logit(v).clamp(-NOISE_BOUND, NOISE_BOUND))
+
+
+def sample_mixture(mixture: Mixture, noise: SamplingNoise, temperature: float) -> Tensor:
+    """Residual [N, 3, ...] from a mixture with the noise fixed; differentiable but for the choice.
+
+    Temperature scales the noise of both the component's choice and the value.
+    """
+    choice = (mixture.logits + temperature * noise.gumbel).argmax(1, keepdim=True)  # [N, 1, ...]
+    index = choice[:, None].expand(-1, 3, *choice.shape[1:])
+    mean, log_scale, coefficient = (t.gather(2, index).squeeze(2) for t in mixture[1:])
+    value = mean + temperature * log_scale.exp() * noise.logistic  # [N, 3, ...]
+    red = value[:, 0]
+    green = value[:, 1] + coefficient[:, 0] * red
+    blue = value[:, 2] + coefficient[:, 1] * red + coefficient[:, 2] * green
+    return torch.stack([red, green, blue], 1)

@@ -1,0 +1,74 @@
+"""Photographs for training: decoded once, kept as uint8, cropped and reduced on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+# Every HOLD_OUT-th photo (by name) is for validation and never trained on.
+HOLD_OUT = 48
+
+
+def photo_paths(folder: Path, held_out: bool) -> list[Path]:
+    """Photographs below `folder`, sorted; either those held out for validation or all others.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    chosen = [p for i, p in enumerate(found) if (i % HOLD_OUT == 0) == held_out]
+    if not chosen:
+        raise FileNotFoundError(f"no photographs in {folder}")
+    return chosen
+
+
+class PhotoSet:
+    """Random crops from photographs held in one flat uint8 tensor on `device`."""
+
+    def __init__(self, paths: list[Path], device: torch.device) -> None:
+        flat: list[np.ndarray] = []
+        sizes: list[tuple[int, int]] = []
+        for path in paths:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            sizes.append((pixels.shape[0], pixels.shape[1]))
+            flat.append(pixels.reshape(-1, 3))
+        self.pixels = torch.from_numpy(np.concatenate(flat)).to(device)  # [sum of H * W, 3]
+        self.sizes = np.array(sizes)  # [images, 2]
+        areas = self.sizes.prod(1)
+        self.starts = np.concatenate([[0], np.cumsum(areas)[:-1]])
+        # A photo's chance grows with the root of its area: large ones show more, small ones
+        # differ more from each other.
+        self.weights = np.sqrt(areas)
+
+    def crops(self, n: int, size: int, scale: float, random: np.random.Generator) -> Tensor:
+        """`n` crops [n, 3, size, size] in [0, 1], reduced by `scale` <= 1, flipped at random.
+
+        Raises:
+            ValueError: no photograph is large enough.
+        """
+        side = round(size / scale)
+        weights = self.weights * (self.sizes.min(1) >= side)
+        if not weights.any():
+            raise ValueError(f"no photograph has {side} pixels on both sides")
+        index = random.choice(len(weights), n, p=weights / weights.sum())
+        height, width = self.sizes[index].T
+        top = random.integers(0, height - side + 1)
+        left = random.integers(0, width - side + 1)
+        device = self.pixels.device
+        corner = torch.from_numpy(self.starts[index] + top * width + left).to(device)
+        stride = torch.from_numpy(width).to(device)
+        across = torch.arange(side, device=device)
+        rows = corner[:, None] + across * stride[:, None]  # [n, side]
+        picked = self.pixels[(rows[:, :, None] + across).flatten()]
+        x = picked.view(n, side, side, 3).permute(0, 3, 1, 2).float() / 255
+        if side != size:
+            x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+        flip = torch.from_numpy(random.random(n) < 0.5).to(device)
+        return torch.where(flip[:, None, None, None], x.flip(3), x)

@@ -1,0 +1,51 @@
+"""A finished run as a model: fp16 safetensors and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from datetime import date
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from .recipe import Recipe
+
+
+def export(run: Path, target: Path, description: str, texture: float) -> Path:
+    """Write `target`.safetensors and `target`.json from a run's EMA weights.
+
+    An existing card keeps its other entries (such as results), unless the weights changed.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+    """
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    recipe = Recipe.from_dict(state["recipe"])
+    tensors = {k: v.half().contiguous() for k, v in state["ema"].items()}
+    data = save(tensors, metadata={"config": json.dumps(recipe.model.to_dict())})
+    weights = target.with_suffix(".safetensors")
+    weights.write_bytes(data)
+    commands = run / "commands.txt"
+    card = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "description": description,
+        "parameters": sum(t.numel() for t in tensors.values()),
+        "bytes": len(data),
+        "texture": texture,
+        "default": False,
+        "training": {
+            "date": date.today().isoformat(),
+            "minutes": round(state["elapsed"] / 60, 1),
+            "steps": state["step"],
+            "commands": commands.read_text().splitlines() if commands.exists() else [],
+            "torch": torch.__version__,
+            "python": sys.version.split()[0],
+            "recipe": recipe.to_dict(),
+        },
+    }
+    path = target.with_suffix(".json")
+    path.write_text(json.dumps(card, indent=1) + "\n")
+    return path
