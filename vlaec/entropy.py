@@ -58,6 +58,18 @@ class Parameters:
     log_scales: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """The first symbols of w [count], popped from the stack, and the bits they took from it."""
+
+    symbols: np.ndarray
+    bits: float
+
+    @classmethod
+    def nothing(cls) -> _Draw:
+        return cls(np.zeros(0, np.int32), 0.0)
+
+
 def gaussian_bits(symbols: np.ndarray, gaussians: Gaussians, at: slice = slice(None)) -> np.ndarray:
     """-log2 of the mass of unit cells around integers, elementwise, as the coder charges it."""
     x = torch.from_numpy(np.abs(symbols - gaussians.means[at]))
@@ -90,10 +102,14 @@ def _pop(stack: AnsCoder, gaussians: Gaussians, count: int | None = None) -> np.
 
 
 class LatentCoder:
-    """Writes and reads z through an exact prior."""
+    """Writes and reads z through an exact prior.
 
-    def __init__(self, prior: ExactPrior) -> None:
+    `bits_back` is what the encoder may use; decoding follows the file.
+    """
+
+    def __init__(self, prior: ExactPrior, bits_back: bool = True) -> None:
         self.prior = prior
+        self.bits_back = bits_back
         self.early = [g for g in prior.groups if g.uses_hyper]
         self.late = [g for g in prior.groups if not g.uses_hyper]
 
@@ -108,13 +124,12 @@ class LatentCoder:
 
         seed = _new_stack()
         self._push_groups(seed, z, late)
-        count, drawn, returned = self._draw(seed, posterior)
-        options = [self._encode_with(z, weights, seed, posterior, late, count, drawn, returned)]
-        if count:
-            plain = _new_stack()
-            self._push_groups(plain, z, late)
-            options.append(self._encode_with(z, weights, plain, posterior, late, 0, drawn[:0], 0.0))
-        return min(options, key=lambda option: len(option[0].words))
+        plain = self._encode_with(z, weights, seed.clone(), posterior, late, _Draw.nothing())
+        draw = self._draw(seed, posterior)
+        if not self.bits_back or not len(draw.symbols):
+            return plain
+        drawn = self._encode_with(z, weights, seed, posterior, late, draw)
+        return min(drawn, plain, key=lambda option: len(option[0].words))
 
     def decode(
         self, words: np.ndarray, bits_back: int, shape: tuple[int, int], quality_hundredths: int
@@ -157,35 +172,34 @@ class LatentCoder:
         stack: AnsCoder,
         posterior: Gaussians,
         late: Sequence[_Step],
-        count: int,
-        drawn: np.ndarray,
-        returned: float,
+        draw: _Draw,
     ) -> tuple[CodedLatent, Parameters]:
-        """Finish a stack that holds the late groups and has given `drawn` [count]."""
+        """Finish a stack that holds the late groups and has given `draw`."""
         height, width = z.shape[1:]
         w = np.clip(np.rint(posterior.means), -LATENT_BOUND, LATENT_BOUND).astype(np.int32)
-        w[:count] = drawn
+        count = len(draw.symbols)
+        w[:count] = draw.symbols
         early = self._walk_known(
             self.early, z, self.prior.features(w, weights, height, width), weights
         )
         prior = self.prior.hyper_prior(height, width)
         self._push_groups(stack, z, early)
         _push(stack, w, prior)
-        bits = gaussian_bits(w, prior).sum() - returned
+        bits = gaussian_bits(w, prior).sum() - draw.bits
         for group, positions, gaussians in [*early, *late]:
             bits += gaussian_bits(_cells(z, group, positions), gaussians).sum()
         coded = CodedLatent(np.asarray(stack.get_compressed()), count, float(bits))
         return coded, _collect(z.shape, [*early, *late])
 
-    def _draw(self, stack: AnsCoder, posterior: Gaussians) -> tuple[int, np.ndarray, float]:
-        """Pop as much of w as the stack can seed: count, symbols, and the bits they took."""
+    def _draw(self, stack: AnsCoder, posterior: Gaussians) -> _Draw:
+        """Pop as much of w as the stack can seed."""
         trial = _pop(stack.clone(), posterior)
         spent = np.cumsum(gaussian_bits(trial, posterior))
         available = float(stack.num_valid_bits() - RESERVE_BITS)
         count = int(np.searchsorted(spent, available, side="right"))
         if count == 0:
-            return 0, trial[:0], 0.0
-        return count, _pop(stack, posterior, count), float(spent[count - 1])
+            return _Draw.nothing()
+        return _Draw(_pop(stack, posterior, count), float(spent[count - 1]))
 
     def _walk_known(
         self,

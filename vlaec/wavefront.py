@@ -15,10 +15,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .model.pixelcnn import (
     INPUT_SCALE,
     NOISE_BOUND,
+    WINDOW_BOUND,
     PixelCNN,
     SamplingNoise,
     sample_mixture,
@@ -70,7 +72,9 @@ class TextureSampler:
         # as gather_window orders them.
         window, window_bias = _affine(cnn.window)
         self.condition, condition_bias = _affine(cnn.condition)
+        # The window's scale is folded into its weights, and the bound with it.
         self.window = window * INPUT_SCALE
+        self.bound = WINDOW_BOUND / INPUT_SCALE
         self.bias = window_bias + condition_bias
         self.layers = [_affine(layer) for layer in cnn.layers]
         self.head, self.head_bias = _affine(cnn.head)
@@ -83,7 +87,7 @@ class TextureSampler:
         first_band: int = 0,
         progress: Callable[[float], None] | None = None,
     ) -> Tensor:
-        """Residual [3, H, W] on the [0, 1] scale of pixels.
+        """Residual [3, H, W] of a picture (or of whole bands of it) on the [0, 1] scale of pixels.
 
         Args:
             features: [F, H, W]; H may be anything, its first row is the first row of
@@ -91,23 +95,44 @@ class TextureSampler:
             key: of the noise, 64 bits.
             progress: told the share of the steps that are done.
         """
-        channels, height, width = features.shape
+        height, width = features.shape[1:]
         bands = -(-height // BAND)
-        columns = max(width, self.skew)  # diagonal views need a stride that is not negative
-        gumbel = torch.zeros(bands, BAND, columns, self.mixtures)
-        logistic = torch.zeros(bands, BAND, columns, 3)
-        for b in range(bands):
-            noise = band_noise(key, first_band + b, width, self.mixtures)
-            gumbel[b, :, :width], logistic[b, :, :width] = noise
-        state = torch.zeros(bands * BAND, columns, len(self.bias))
-        flat = features.permute(1, 2, 0).reshape(-1, channels)
-        state[:height, :width] = torch.addmm(self.bias, flat, self.condition).view(
-            height, width, -1
-        )
-        state = state.view(bands, BAND, columns, -1)
-        residual = torch.zeros(bands, self.top + BAND, width + 2 * self.side, 3)
-
+        noise = [band_noise(key, first_band + b, width, self.mixtures) for b in range(bands)]
+        gumbel, logistic = (torch.stack(part) for part in zip(*noise, strict=True))
+        padded = functional.pad(features, (0, 0, 0, bands * BAND - height))
+        by_band = padded.unflatten(1, (bands, BAND)).permute(1, 2, 3, 0)  # [bands, BAND, W, F]
         rows = min(BAND, height)
+        residual = self._run(by_band, gumbel, logistic, rows, progress)
+        return residual.flatten(0, 1)[:height].permute(2, 0, 1)
+
+    @torch.no_grad()
+    def sample_batch(self, features: Tensor, noise: SamplingNoise) -> Tensor:
+        """Residuals [N, 3, H, W] of a batch [N, F, H, W] with given noise: for training."""
+        last = (features.float(), noise.gumbel, noise.logistic)
+        residual = self._run(*(t.permute(0, 2, 3, 1) for t in last), features.shape[2])
+        return residual.permute(0, 3, 1, 2)
+
+    def _run(
+        self,
+        features: Tensor,
+        gumbel: Tensor,
+        logistic: Tensor,
+        rows: int,
+        progress: Callable[[float], None] | None = None,
+    ) -> Tensor:
+        """Residuals [B, R, W, 3] of B independent bands, of which the first `rows` rows count.
+
+        Features [B, R, W, F], Gumbel noise [B, R, W, K], logistic noise [B, R, W, 3].
+        """
+        bands, height, width, channels = features.shape
+        # Diagonal views need a stride that is not negative.
+        spare = (0, 0, 0, max(0, self.skew - width))
+        gumbel, logistic = (functional.pad(t, spare).contiguous() for t in (gumbel, logistic))
+        state = torch.addmm(self.bias, features.reshape(-1, channels), self.condition)
+        state = functional.pad(state.view(bands, height, width, -1), spare).contiguous()
+        padded = (bands, self.top + height, width + 2 * self.side, 3)
+        residual = torch.zeros(padded, device=features.device)
+
         steps = width + self.skew * (rows - 1)
         for t in range(steps):
             y = max(0, -(-(t - width + 1) // self.skew))
@@ -120,6 +145,7 @@ class TextureSampler:
                 ],
                 2,
             ).flatten(0, 1)  # [bands * n, 3 * window]
+            seen = seen.clamp_(-self.bound, self.bound)
             hidden = self._diagonal(state, y, x, n).flatten(0, 1)
             hidden = torch.addmm(hidden, seen, self.window)
             for weight, bias in self.layers:
@@ -134,8 +160,7 @@ class TextureSampler:
             target.copy_(value.view(bands, n, 3))
             if progress and t % 256 == 0:
                 progress(t / steps)
-        inner = residual[:, self.top :, self.side : self.side + width]
-        return inner.reshape(bands * BAND, width, 3)[:height].permute(2, 0, 1)
+        return residual[:, self.top :, self.side : self.side + width]
 
     def _diagonal(self, x: Tensor, y: int, column: int, n: int, count: int = 1) -> Tensor:
         """View of the pixels (y + i, column - skew * i), i < n, of every band, each with `count`

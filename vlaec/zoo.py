@@ -99,6 +99,7 @@ def load(card: Card) -> PhotoVLAE:
     Raises:
         ModelMissingError: the file is missing, damaged, or not the one of the card.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
 
@@ -116,6 +117,8 @@ def load(card: Card) -> PhotoVLAE:
         model.load_state_dict({k: v.float() for k, v in load_tensors(data).items()})
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
+    # Convolutions run several times faster on CPUs in this memory format.
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval().requires_grad_(False)
 
 

@@ -44,7 +44,7 @@ class _Axis:
 
     def ticks(self) -> list[float]:
         if self.logarithmic:
-            steps = [m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5)]
+            steps = [m * 10.0**e for e in range(-4, 3) for m in (1, 1.5, 2, 3, 5, 7)]
             return [step for step in steps if self.low <= step <= self.high]
         raw = ((self.high - self.low) or 1) / 6
         power = 10.0 ** math.floor(math.log10(raw))

@@ -141,11 +141,11 @@ class Png(_Pillow):
     """zlib through Pillow, optimised."""
 
     format = "PNG"
-    name = "png"
-    levels = (9,)
     lossless = True
 
     def __init__(self, option: str | None = None) -> None:
+        self.name = "png"
+        self.levels = (9,)
         if option is not None:
             raise UsageError(f"png:{option}: png has no options")
 
@@ -247,7 +247,7 @@ class Vlaec:
     def __init__(self, model: str | None = None, textures: Sequence[float] = (0.0,)) -> None:
         self.model = model
         self.name = f"vlaec:{model}" if model else "vlaec"
-        self.levels = (0, 20, 40, 60, 80, 100)
+        self.levels: tuple[float, ...] = (0, 20, 40, 60, 80, 100)
         self.textures = tuple(textures)
 
     @property

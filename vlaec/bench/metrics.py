@@ -181,7 +181,7 @@ METRICS: dict[str, Metric] = {
         digits=1,
     ),
     FRECHET: Metric(
-        f"Frechet distance, {PATCH}px patches",
+        f"Frechet, {PATCH}px patches",
         "Realism: Frechet distance between originals and reconstructions over VGG16 relu3_3 "
         f"features (256), averaged over non-overlapping {PATCH}x{PATCH} patches of all pictures.",
         _load_frechet,

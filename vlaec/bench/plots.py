@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from vlaec.bench.charts import colours, points
 from vlaec.bench.metrics import METRICS
 from vlaec.bench.summary import Summary
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "vlaec",  # the same file for the same numbers
     "font.size": 9,

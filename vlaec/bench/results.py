@@ -7,6 +7,7 @@ with its version, and the level, and is written in one step.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -113,21 +114,21 @@ class Cache:
         if measured.original_features is not None:
             original = self._original(records[0].image_hash)
             if not original.exists():
-                _write_arrays(original, {"original": measured.original_features})
-            _write_arrays(self._features(key), measured.features)
+                _write_array(original, measured.original_features)
+            rows = [measured.features[record.codec] for record in records]
+            _write_array(self._features(key), np.stack(rows))
         text = json.dumps([asdict(record) for record in records])
         _write(self.folder / f"{key}.json", text.encode())
         return records
 
     def features(self, key: str) -> Mapping[str, np.ndarray]:
         """Patch features `[P, 256]` float16 by row name."""
-        with np.load(self._features(key)) as file:
-            return dict(file)
+        rows = [record.codec for record in self._read(key) or []]
+        return dict(zip(rows, np.load(self._features(key)), strict=True))
 
     def original_features(self, image_hash: str) -> np.ndarray:
         """Patch features `[P, 256]` float16 of an original."""
-        with np.load(self._original(image_hash)) as file:
-            return np.asarray(file["original"])
+        return np.asarray(np.load(self._original(image_hash)))
 
     def value(self, key: str) -> dict[str, float] | None:
         """Numbers kept by `put_value`, or None."""
@@ -146,10 +147,10 @@ class Cache:
         return [Record(**row) for row in json.loads(text)]
 
     def _features(self, key: str) -> Path:
-        return self.folder / f"{key}.npz"
+        return self.folder / f"{key}.npy"
 
     def _original(self, image_hash: str) -> Path:
-        return self.folder / f"{image_hash}.original.npz"
+        return self.folder / f"{image_hash}.original.npy"
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -159,7 +160,7 @@ def _write(path: Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    temporary = path.with_name(f"{os.getpid()}.{path.name}")
-    np.savez(temporary, allow_pickle=False, **arrays)
-    os.replace(temporary, path)
+def _write_array(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    _write(path, buffer.getvalue())

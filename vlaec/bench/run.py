@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -28,7 +28,7 @@ from vlaec.bench.results import Cache, Failure, Measured, Record, content_hash
 from vlaec.errors import BadImageError, UsageError, VlaecError
 
 T = TypeVar("T")
-SUFFIXES = frozenset(".png .jpg .jpeg .webp .avif .tif .tiff .bmp .gif .jp2 .ppm".split())
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,21 @@ def find_images(folder: Path, limit: int | None = None) -> tuple[Path, ...]:
     return tuple(paths[:limit])
 
 
+def attempt(task: Task) -> Measured | Failure:
+    """`measure`, with its errors as values: they mean the same from wherever they come."""
+    try:
+        return measure(task)
+    except BadImageError as error:
+        return Failure(task.image, str(error))
+    except Exception as error:  # a codec's limit or bug must not stop the others
+        return Failure(task.image, f"{type(error).__name__}: {error}", task.codec, task.level)
+
+
 def measure(task: Task) -> Measured:
     """Code, decode and compare. Raises BadImageError, or whatever the codec raises."""
     original = _picture(task.data)
     codec = _warm_codec(task.codec, task.textures)
-    compare, patches = _tools(task.metrics, task.weights, task.threads)
+    compare = _metrics(task.metrics, task.weights, task.threads)
     data, encode_time = _timed(lambda: codec.encode(original, task.level))
     cores = os.cpu_count() or 1
     every = cores if task.all_threads and codec.parallel and cores > 1 else None
@@ -99,13 +109,13 @@ def measure(task: Task) -> Measured:
 
     records, features = [], {}
     for row, decode in codec.decoders().items():
-        image, decode_time = _timed(lambda decode=decode: decode(data, 1))
-        decode_all = _timed(lambda decode=decode: decode(data, cores))[1] if every else None
+        image, decode_time = _timed(partial(decode, data, 1))
+        decode_all = _timed(partial(decode, data, cores))[1] if every else None
         if image.shape != original.shape:
             raise VlaecError(f"{row} gave back {image.shape}, not {original.shape}")
         values = {name: _finite(call(original, image)) for name, call in compare.items()}
-        if patches:
-            features[row] = patches(image)
+        if FRECHET in task.metrics:
+            features[row] = _patches(task.weights)(image)
         records.append(
             Record(
                 image=task.image,
@@ -123,7 +133,8 @@ def measure(task: Task) -> Measured:
                 metrics=values,
             )
         )
-    return Measured(records, features, patches(original) if patches else None)
+    known = _original_patches(task.data, task.weights) if FRECHET in task.metrics else None
+    return Measured(records, features, known)
 
 
 def _finite(value: float | None) -> float | None:
@@ -147,15 +158,22 @@ def _warm_codec(specification: str, textures: tuple[float, ...]) -> Codec:
 
 
 @lru_cache(maxsize=1)
-def _tools(
-    metrics: tuple[str, ...], weights: Path | None, threads: int
-) -> tuple[dict[str, Compare], Callable[[np.ndarray], np.ndarray] | None]:
+def _metrics(metrics: tuple[str, ...], weights: Path | None, threads: int) -> dict[str, Compare]:
     if set(metrics) - {"psnr", "ssimulacra2"}:
         import torch
 
         torch.set_num_threads(threads)
-    compare = {name: METRICS[name].load(weights) for name in metrics if name != FRECHET}
-    return compare, load_patch_features(weights) if FRECHET in metrics else None
+    return {name: METRICS[name].load(weights) for name in metrics if name != FRECHET}
+
+
+@lru_cache(maxsize=1)
+def _patches(weights: Path | None) -> Callable[[np.ndarray], np.ndarray]:
+    return load_patch_features(weights)
+
+
+@lru_cache(maxsize=1)
+def _original_patches(data: bytes, weights: Path | None) -> np.ndarray:
+    return _patches(weights)(_picture(data))
 
 
 def _timed(call: Callable[[], T]) -> tuple[T, float]:
@@ -173,7 +191,7 @@ class Workers(Protocol):
 
     window: int
 
-    def submit(self, task: Task) -> Future[Measured]: ...
+    def submit(self, task: Task) -> Future[Measured | Failure]: ...
 
     def close(self) -> None: ...
 
@@ -183,12 +201,9 @@ class _Here:
 
     window = 1
 
-    def submit(self, task: Task) -> Future[Measured]:
-        future: Future[Measured] = Future()
-        try:
-            future.set_result(measure(task))
-        except Exception as error:
-            future.set_exception(error)
+    def submit(self, task: Task) -> Future[Measured | Failure]:
+        future: Future[Measured | Failure] = Future()
+        future.set_result(attempt(task))
         return future
 
     def close(self) -> None:
@@ -204,15 +219,18 @@ class _Processes:
         context = multiprocessing.get_context("spawn")
         self.pool = ProcessPoolExecutor(jobs, mp_context=context)
 
-    def submit(self, task: Task) -> Future[Measured]:
-        return self.pool.submit(measure, task)
+    def submit(self, task: Task) -> Future[Measured | Failure]:
+        return self.pool.submit(attempt, task)
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
 
 
 class _Ray:
-    """An existing Ray cluster, with vlaec and the metrics' weights installed on its machines."""
+    """A Ray cluster that has vlaec and the metrics' weights on its machines.
+
+    The address "local" starts one on this machine.
+    """
 
     def __init__(self, address: str) -> None:
         try:
@@ -225,10 +243,10 @@ class _Ray:
             raise VlaecError(f"no Ray cluster at {address}: {error}") from error
         self.ray = ray
         self.window = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        self.remote = ray.remote(num_cpus=1)(measure)
+        self.remote = ray.remote(num_cpus=1)(attempt)
 
-    def submit(self, task: Task) -> Future[Measured]:
-        future: Future[Measured] = self.remote.remote(task).future()
+    def submit(self, task: Task) -> Future[Measured | Failure]:
+        future: Future[Measured | Failure] = self.remote.remote(task).future()
         return future
 
     def close(self) -> None:
@@ -255,7 +273,7 @@ def run(
     if a worker process dies.
     """
     outcome = Outcome()
-    pending: dict[Future[Measured], tuple[Task, str]] = {}
+    pending: dict[Future[Measured | Failure], str] = {}
     bad: set[str] = set()
     threads = max(1, (os.cpu_count() or 1) // jobs) if isinstance(workers, _Here) else 1
     codecs = {name: plan.codec(name) for name in plan.levels}
@@ -270,22 +288,21 @@ def run(
     def finish(at_most: int) -> None:
         while len(pending) > at_most:
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                task, key = pending.pop(future)
+                key = pending.pop(future)
                 try:
-                    collect(key, cache.put(key, future.result()))
-                    continue
+                    result = future.result()
                 except BrokenProcessPool as error:
                     raise VlaecError(
                         "a worker process died, perhaps for lack of memory; the same command with "
                         "fewer --jobs goes on from here"
                     ) from error
-                except BadImageError as error:
-                    if task.image not in bad:
-                        outcome.failures.append(Failure(task.image, str(error)))
-                    bad.add(task.image)
-                except Exception as error:  # a codec's limit or bug must not stop the others
-                    reason = f"{type(error).__name__}: {error}"
-                    outcome.failures.append(Failure(task.image, reason, task.codec, task.level))
+                if isinstance(result, Measured):
+                    collect(key, cache.put(key, result))
+                    continue
+                if result.codec or result.image not in bad:
+                    outcome.failures.append(result)
+                if result.codec is None:
+                    bad.add(result.image)
                 progress(1)
 
     try:
@@ -315,7 +332,7 @@ def run(
                         threads,
                         all_threads=middle and isinstance(workers, _Here),
                     )
-                    pending[workers.submit(task)] = task, key
+                    pending[workers.submit(task)] = key
                     finish(workers.window - 1)
         finish(0)
     finally:

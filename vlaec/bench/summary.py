@@ -178,7 +178,9 @@ def _bd_interval(metric: str, anchor: Grid, test: Grid) -> Interval | None:
 
 def at_rate(curve: Curve, metric: str, bpp: float) -> float | None:
     """The metric at `bpp`, linear in the logarithm of the rate; None outside of the curve."""
-    points = [(b, v) for b, v in zip(curve.bpp, curve.metrics[metric], strict=True) if v is not None]
+    points = [
+        (b, v) for b, v in zip(curve.bpp, curve.metrics[metric], strict=True) if v is not None
+    ]
     points.sort()
     if not points or not points[0][0] <= bpp <= points[-1][0]:
         return None

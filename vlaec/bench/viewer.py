@@ -41,7 +41,7 @@ class Exhibit:
     image: str
     original: str
     shots: dict[str, dict[str, Shot]]
-    dial: dict[str, list[tuple[float, str]]]
+    dial: dict[str, list[tuple[str, str]]]  # caption and data address
 
 
 def as_address(crop: np.ndarray) -> str:
@@ -106,7 +106,7 @@ def make_exhibits(
         image = np.ascontiguousarray(read(path).rgb)
         rows, columns = busiest_crop(image, CROP_WIDTH, CROP_HEIGHT)
         shots: dict[str, dict[str, Shot]] = {}
-        dial: dict[str, list[tuple[float, str]]] = {}
+        dial: dict[str, list[tuple[str, str]]] = {}
         for rate in sorted(rates):
             found = shots.setdefault(f"{rate:g}", {})
             for codec in codecs:
@@ -123,12 +123,12 @@ def make_exhibits(
 
 def _dial(
     codec: Vlaec, data: bytes, image: np.ndarray, rows: slice, columns: slice
-) -> list[tuple[float, str]]:
-    """Thumbnails of one file at five strengths of texture; -1 stands for the original."""
+) -> list[tuple[str, str]]:
+    """Thumbnails of one file at five strengths of texture, and of the original."""
     inner = busiest_crop(image[rows, columns], THUMB, THUMB)
 
     def cut(picture: np.ndarray) -> str:
         return as_address(picture[rows, columns][inner])
 
-    strengths = [(t, cut(codec.decode(data, texture=t))) for t in DIAL]
-    return [*strengths, (-1.0, cut(image))]
+    strengths = [(f"texture {t:g}", cut(codec.decode(data, texture=t))) for t in DIAL]
+    return [*strengths, ("original", cut(image))]

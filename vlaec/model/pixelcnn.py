@@ -18,9 +18,14 @@ from .config import PhotoConfig
 
 # Residuals enter the network in units of 1/16 of the 0..255 range.
 INPUT_SCALE = 16.0
-# Log of the scale of a logistic, on the [0, 1] scale of pixels: 0.1 to 48 grey levels.
+# A sampler feeds on its own output, so nothing that it reads or writes may grow without bound:
+# the window is clamped (to 3 of those units, 48 grey levels) and the means of the logistics are
+# squashed (to 4 units, 64 grey levels).
+WINDOW_BOUND = 3.0
+MEAN_BOUND = 4.0
+# Log of the scale of a logistic, on the [0, 1] scale of pixels: 0.1 to 21 grey levels.
 LOG_SCALE_MIN = -7.8
-LOG_SCALE_MAX = -1.67
+LOG_SCALE_MAX = -2.5
 # Logistic noise is cut here when sampling (1.3 % of the mass lies beyond): one outlier would make
 # the next context unlike anything seen in training.
 NOISE_BOUND = 5.0
@@ -37,12 +42,13 @@ def window_offsets(receptive_field: str) -> list[tuple[int, int]]:
     return above + [(0, column) for column in range(-left, 0)]
 
 
-def gather_window(residual: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
-    """Neighbours of every pixel, [N, 3, H, W] -> [N, 3 * len(offsets), H, W], zero outside."""
+def gather_window(residual: Tensor, offsets: list[tuple[int, int]], bound: float) -> Tensor:
+    """Neighbours of every pixel, [N, 3, H, W] -> [N, 3 * len(offsets), H, W], within +-bound and
+    zero outside the picture."""
     h, w = residual.shape[2:]
     top = -min(row for row, _ in offsets)
     side = max(abs(column) for _, column in offsets)
-    padded = F.pad(residual, (side, side, top, 0))
+    padded = F.pad(residual.clamp(-bound, bound), (side, side, top, 0))
     shifted = [
         padded[:, :, top + row : top + row + h, side + column : side + column + w]
         for row, column in offsets
@@ -87,7 +93,7 @@ class PixelCNN(nn.Module):
             residual: [N, 3, H, W] on the [0, 1] scale of pixels.
             features: [N, F, H, W] from the synthesis.
         """
-        seen = gather_window(residual * INPUT_SCALE, self.offsets)
+        seen = gather_window(residual * INPUT_SCALE, self.offsets, WINDOW_BOUND)
         return self.mixture(self.hidden(self.window(seen) + self.condition(features)))
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -107,7 +113,7 @@ def split_mixture(out: Tensor, k: int) -> Mixture:
     means, scales, coefficients = rest.unflatten(1, (3, 3, k)).unbind(1)
     return Mixture(
         logits,
-        means / INPUT_SCALE,
+        MEAN_BOUND / INPUT_SCALE * torch.tanh(means / MEAN_BOUND),
         (scales - 4.5).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX),
         coefficients.tanh(),
     )

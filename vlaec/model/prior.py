@@ -133,36 +133,54 @@ class Prior(nn.Module):
                 (Balle et al. 2018).
             levels: [N, levels] from `level_weights`.
         """
+        features, hyper_bits = self.side_information(z, levels)
+        mean, log_scale = self.conditionals(z, features, levels)
+        bits = gaussian_bits(noisy, mean, log_scale.exp()).flatten(1).sum(1)
+        return PriorOutput(mean, log_scale, bits, hyper_bits)
+
+    def side_information(self, z: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """What the early groups see of a w drawn from its posterior, and what w costs.
+
+        Returns:
+            [N, hyper_features, h, w], and KL(q(w | z_early) || p(w)) in bits, [N].
+        """
         h, w = z.shape[2:]
-        planes = levels[:, :, None, None].expand(-1, -1, h, w)  # [N, levels, h, w]
         q_mean, q_log_scale = self.posterior(z[:, : self.early_channels])
         hyper = q_mean + q_log_scale.exp() * torch.randn_like(q_mean)
-        hyper_planes = levels[:, :, None, None].expand(-1, -1, *hyper.shape[2:])
-        features = self.hyper_synthesis(torch.cat([hyper * HYPER_INPUT_SCALE, hyper_planes], 1))
-        features = features[:, :, :h, :w].relu()  # [N, hyper_features, h, w]
-
-        means, log_scales = [], []
-        even = parity_mask(h, w, 0, z.device)
-        for first in self.groups[::2]:
-            parts = []
-            for group in self.groups[first.index : first.index + 2]:
-                known = z[:, : group.start], z[:, group.start : group.stop] * (even * group.parity)
-                side = [features, planes] if group.uses_hyper else [planes]
-                context = torch.cat([*side, *(k * LATENT_INPUT_SCALE for k in known)], 1)
-                parts.append(self.parameters_of[group.index](context).chunk(2, 1))
-            means.append(torch.where(even, parts[0][0], parts[1][0]))
-            log_scales.append(torch.where(even, parts[0][1], parts[1][1]))
-        mean = torch.cat(means, 1)
-        log_scale = torch.cat(log_scales, 1).clamp(SCALE_LOG_MIN, SCALE_LOG_MAX)
-
-        bits = gaussian_bits(noisy, mean, log_scale.exp()).flatten(1).sum(1)
+        planes = levels[:, :, None, None].expand(-1, -1, *hyper.shape[2:])  # [N, levels, ...]
+        features = self.hyper_synthesis(torch.cat([hyper * HYPER_INPUT_SCALE, planes], 1))
         kl = gaussian_kl(
             q_mean,
             q_log_scale,
             self.hyper_mean[:, None, None],
             self.hyper_log_scale[:, None, None].clamp(HYPER_LOG_MIN, SCALE_LOG_MAX),
         )
-        return PriorOutput(mean, log_scale, bits, kl.flatten(1).sum(1) / math.log(2))
+        return features[:, :, :h, :w].relu(), kl.flatten(1).sum(1) / math.log(2)
+
+    def conditionals(self, z: Tensor, features: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log scale of every element of z given the groups before its own.
+
+        `features` is what `side_information` returns; both results are [N, C, h, w].
+        """
+        h, w = z.shape[2:]
+        planes = levels[:, :, None, None].expand(-1, -1, h, w)  # [N, levels, h, w]
+        means, log_scales = [], []
+        even = parity_mask(h, w, 0, z.device)
+        for first in self.groups[::2]:
+            parts = []
+            for group in self.groups[first.index : first.index + 2]:
+                side = [features, planes] if group.uses_hyper else [planes]
+                known = self.known(group, z, even) * LATENT_INPUT_SCALE
+                context = torch.cat([*side, known], 1)
+                parts.append(self.parameters_of[group.index](context).chunk(2, 1))
+            means.append(torch.where(even, parts[0][0], parts[1][0]))
+            log_scales.append(torch.where(even, parts[0][1], parts[1][1]))
+        return torch.cat(means, 1), torch.cat(log_scales, 1).clamp(SCALE_LOG_MIN, SCALE_LOG_MAX)
+
+    def known(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
+        """z as `group` sees it, [N, group.stop, h, w]: what is not known yet is 0."""
+        own = z[:, group.start : group.stop] * (even * group.parity)
+        return torch.cat([z[:, : group.start], own], 1)
 
     def posterior(self, early: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of q(w | z_early), each [N, hyper, ceil(h/4), ceil(w/4)]."""

@@ -118,7 +118,8 @@ class PhotoVLAE(nn.Module):
         corrected = z + 0.5 * torch.tanh(self.residual_prediction(known).float())
         scaled = corrected * (levels @ self.log_inverse_gain).exp()[:, :, None, None]
         planes = levels[:, :, None, None].expand(-1, -1, *z.shape[2:])
-        out: Tensor = self.synthesis[:-2](torch.cat([scaled, planes], 1))
+        joined = torch.cat([scaled, planes], 1).contiguous(memory_format=torch.channels_last)
+        out: Tensor = self.synthesis[:-2](joined)
         return out
 
     def heads(self, trunk: Tensor) -> Synthesised:

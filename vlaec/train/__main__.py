@@ -1,69 +1,158 @@
-"""`python -m vlaec.train photo --preset small --data DIR --minutes N`; see docs/TRAINING.md."""
+"""`bin/train`: train, export and plot models. See docs/TRAINING.md for the commands in use."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from .loop import Trainer
-from .recipe import RECIPES, Recipe
+from . import log
+from .export import export, pack
+from .loop import Report, Trainer
+from .machine import Machine
+from .plot import plot
+from .recipe import RECIPES, Budget, Recipe
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="bin/train", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    photo = commands.add_parser("photo", help="train a photo model")
-    photo.add_argument("--preset", choices=sorted(RECIPES), default="small")
-    photo.add_argument("--data", type=Path, required=True, help="folder of photographs")
-    photo.add_argument("--minutes", type=float, required=True, help="the whole time budget")
-    photo.add_argument("--chunk-minutes", type=float, help="stop earlier, to be resumed")
-    photo.add_argument("--run", type=Path, help="folder of the run (default runs/PRESET)")
-    photo.add_argument("--weights", type=Path, help="folder of the LPIPS weights (stage B)")
-    photo.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    photo.add_argument("--threads", type=int, help="CPU threads per process")
-    args = parser.parse_args(arguments)
-    return _photo(args)
-
-
-def _photo(args: argparse.Namespace) -> int:
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if "RANK" in os.environ:
-        dist.init_process_group("nccl" if args.device == "cuda" else "gloo")
-    device = torch.device(args.device)
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-    run: Path = args.run or Path("runs") / args.preset
-    run.mkdir(parents=True, exist_ok=True)
-    recipe = _recipe(run, args.preset)
-    trainer = Trainer(recipe, args.data, run, args.minutes, args.weights, device)
-    done = trainer.train(args.chunk_minutes, _print_row)
-    if trainer.rank == 0:
-        print("finished" if done else "resume with the same command", flush=True)
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = _parser().parse_args(arguments)
+    try:
+        if args.command == "photo":
+            _photo(args, arguments)
+        elif args.command == "export":
+            print(export(args.run, args.to, args.description, args.texture, args.default))
+        elif args.command == "pack":
+            print(pack(args.run, args.to))
+        else:
+            print(plot(args.run))
+    except (OSError, ValueError, ImportError) as error:
+        print(f"bin/train: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
-def _recipe(run: Path, preset: str) -> Recipe:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bin/train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    photo = commands.add_parser("photo", help="train a photo model")
+    photo.add_argument("--preset", choices=sorted(RECIPES), default="small")
+    photo.add_argument("--recipe", type=Path, help="a recipe.json in place of a preset's recipe")
+    photo.add_argument("--data", type=Path, required=True, help="folder of photographs")
+    budget = photo.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="the whole budget, over all chunks")
+    budget.add_argument("--steps", type=int, help="the same in steps: results can be repeated")
+    photo.add_argument("--chunk-minutes", type=float, help="stop earlier, to be resumed")
+    photo.add_argument("--run", type=Path, help="folder of the run (default runs/PRESET)")
+    photo.add_argument("--weights", type=Path, help="folder of the LPIPS weights")
+    photo.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    photo.add_argument("--threads", type=int, help="CPU threads per process")
+    photo.add_argument("--compile", action="store_true", help="use torch.compile (on GPUs)")
+    photo.add_argument(
+        "--peak-tflops", type=float, help="of one device at bfloat16: logs the share achieved"
+    )
+
+    out = commands.add_parser("export", help="make a model of a run's EMA weights")
+    out.add_argument("run", type=Path)
+    out.add_argument("--to", type=Path, required=True, help="e.g. models/small")
+    out.add_argument("--description", required=True)
+    out.add_argument("--texture", type=float, default=1.0, help="default strength of the texture")
+    out.add_argument("--default", action="store_true", help="what compress uses unless told")
+
+    packed = commands.add_parser("pack", help="make a small checkpoint, to resume elsewhere")
+    packed.add_argument("run", type=Path)
+    packed.add_argument("--to", type=Path, required=True, help="e.g. packed.pt")
+
+    picture = commands.add_parser("plot", help="draw a run's log as RUN/log.png")
+    picture.add_argument("run", type=Path)
+    return parser
+
+
+def _photo(args: argparse.Namespace, arguments: list[str]) -> None:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    machine = Machine(_device(args.device), args.compile, args.peak_tflops)
+    machine.tune()
+    if "RANK" in os.environ:  # started by torchrun
+        dist.init_process_group("nccl" if machine.device.type == "cuda" else "gloo")
+    try:
+        run: Path = args.run or Path("runs") / args.preset
+        run.mkdir(parents=True, exist_ok=True)
+        recipe = _recipe(run, args.recipe, args.preset)
+        budget = Budget(args.minutes, args.steps)
+        trainer = Trainer(recipe, args.data, run, budget, args.weights, machine)
+        if trainer.rank == 0:
+            with open(run / "commands.txt", "a") as file:
+                file.write("bin/train " + shlex.join(arguments) + "\n")
+        with _reporter(budget) as report:
+            done = trainer.train(args.chunk_minutes, report)
+        if trainer.rank == 0:
+            print("finished" if done else "resume with the same command", flush=True)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of this process."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("this machine has no CUDA device that torch can use")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _recipe(run: Path, given: Path | None, preset: str) -> Recipe:
     """The run's own recipe: written when it starts, read when it resumes."""
     path = run / "recipe.json"
-    if path.exists():
+    if not path.exists():
+        recipe = RECIPES[preset] if given is None else _read_recipe(given)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(recipe.to_dict(), indent=1) + "\n")
+        partial.replace(path)
+    own = _read_recipe(path)
+    if given is not None and own != _read_recipe(given):
+        raise ValueError(f"{run} was started with another recipe than {given}")
+    return own
+
+
+def _read_recipe(path: Path) -> Recipe:
+    try:
         return Recipe.from_dict(json.loads(path.read_text()))
-    path.write_text(json.dumps(RECIPES[preset].to_dict(), indent=1) + "\n")
-    return RECIPES[preset]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no recipe: {error}") from error
 
 
-def _print_row(row: dict[str, float]) -> None:
-    print("  ".join(f"{name} {value:.5g}" for name, value in row.items()), flush=True)
+@contextmanager
+def _reporter(budget: Budget) -> Iterator[Report]:
+    """A live line on a terminal where rich is installed, plain lines elsewhere."""
+
+    def line(row: log.Row) -> str:
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if value)
+        return f"{shown}  of {budget}"
+
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+        except ImportError:
+            pass
+        else:
+            with Console().status("training") as status:
+                yield lambda row: status.update(line(row))
+            return
+    yield lambda row: print(line(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,17 +33,14 @@ class PhotoSet:
     """Random crops from photographs held in one flat uint8 tensor on `device`."""
 
     def __init__(self, paths: list[Path], device: torch.device) -> None:
-        flat: list[np.ndarray] = []
-        sizes: list[tuple[int, int]] = []
-        for path in paths:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-            sizes.append((pixels.shape[0], pixels.shape[1]))
-            flat.append(pixels.reshape(-1, 3))
-        self.pixels = torch.from_numpy(np.concatenate(flat)).to(device)  # [sum of H * W, 3]
-        self.sizes = np.array(sizes)  # [images, 2]
-        areas = self.sizes.prod(1)
-        self.starts = np.concatenate([[0], np.cumsum(areas)[:-1]])
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+            self.sizes = np.array(list(pool.map(_size, paths)))  # [images, 2]: height, width
+            areas = self.sizes.prod(1)
+            self.starts = np.concatenate([[0], np.cumsum(areas)[:-1]])
+            flat = np.empty((areas.sum(), 3), np.uint8)
+            parts = np.split(flat, self.starts[1:])
+            list(pool.map(_read_into, paths, parts))
+        self.pixels = torch.from_numpy(flat).to(device)  # [sum of H * W, 3]
         # A photo's chance grows with the root of its area: large ones show more, small ones
         # differ more from each other.
         self.weights = np.sqrt(areas)
@@ -61,14 +59,34 @@ class PhotoSet:
         height, width = self.sizes[index].T
         top = random.integers(0, height - side + 1)
         left = random.integers(0, width - side + 1)
+        flips = random.random(n) < 0.5
+        choices = np.stack([self.starts[index] + top * width + left, width, flips])
         device = self.pixels.device
-        corner = torch.from_numpy(self.starts[index] + top * width + left).to(device)
-        stride = torch.from_numpy(width).to(device)
+        corner, stride, flip = _upload(choices, device)
         across = torch.arange(side, device=device)
         rows = corner[:, None] + across * stride[:, None]  # [n, side]
         picked = self.pixels[(rows[:, :, None] + across).flatten()]
         x = picked.view(n, side, side, 3).permute(0, 3, 1, 2).float() / 255
         if side != size:
             x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-        flip = torch.from_numpy(random.random(n) < 0.5).to(device)
-        return torch.where(flip[:, None, None, None], x.flip(3), x)
+        return torch.where(flip[:, None, None, None] == 1, x.flip(3), x)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Height and width, from the header alone."""
+    with Image.open(path) as image:
+        return image.height, image.width
+
+
+def _read_into(path: Path, target: np.ndarray) -> None:
+    """Decode a photograph into `target` [H * W, 3] uint8."""
+    with Image.open(path) as image:
+        target[:] = np.asarray(image.convert("RGB")).reshape(-1, 3)
+
+
+def _upload(values: np.ndarray, device: torch.device) -> Tensor:
+    """A small array on `device`; from page-locked memory, so that the host need not wait."""
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""A finished run as a model: fp16 safetensors and its card."""
+"""What is taken out of a run: a model with its card, or a packed checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from safetensors.torch import save
 from .recipe import Recipe
 
 
-def export(run: Path, target: Path, description: str, texture: float) -> Path:
-    """Write `target`.safetensors and `target`.json from a run's EMA weights.
-
-    An existing card keeps its other entries (such as results), unless the weights changed.
+def export(run: Path, target: Path, description: str, texture: float, default: bool) -> Path:
+    """Write `target`.safetensors and `target`.json from a run's EMA weights; returns the card.
 
     Raises:
         FileNotFoundError: the run has no checkpoint.
@@ -35,7 +33,7 @@ def export(run: Path, target: Path, description: str, texture: float) -> Path:
         "parameters": sum(t.numel() for t in tensors.values()),
         "bytes": len(data),
         "texture": texture,
-        "default": False,
+        "default": default,
         "training": {
             "date": date.today().isoformat(),
             "minutes": round(state["elapsed"] / 60, 1),
@@ -49,3 +47,19 @@ def export(run: Path, target: Path, description: str, texture: float) -> Path:
     path = target.with_suffix(".json")
     path.write_text(json.dumps(card, indent=1) + "\n")
     return path
+
+
+def pack(run: Path, target: Path) -> Path:
+    """Write the EMA weights of a run in half precision, and how far it is, as `target`.
+
+    An eighth of a checkpoint, for machines that give little back. Renamed to checkpoint.pt beside
+    the run's recipe.json it can be resumed; the optimiser then gathers its moments anew, while the
+    learning rate is warmed up again.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+    """
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    kept = {k: state[k] for k in ("recipe", "step", "elapsed")}
+    torch.save({**kept, "ema": {k: v.half() for k, v in state["ema"].items()}}, target)
+    return target

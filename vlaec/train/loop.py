@@ -1,10 +1,10 @@
-"""The training loop: a time budget, a cosine schedule, EMA weights, checkpoints that resume."""
+"""The training loop: a budget, a cosine schedule, EMA weights, checkpoints that resume."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +15,29 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..model.config import PhotoConfig
 from ..model.vlae import PhotoVLAE
 from ..perceptual import LPIPS
+from . import log
 from .data import PhotoSet, photo_paths
 from .losses import Losses, Objective
-from .recipe import Recipe
+from .machine import Machine, flops_per_pixel
+from .recipe import Budget, Recipe
 
-Report = Callable[[dict[str, float]], None]
+Report = Callable[[log.Row], None]
+
+LOG_SECONDS = 15
+SAVE_SECONDS = 120
+# Processes agree on the clock every so many steps: each time they wait for each other.
+CLOCK_STEPS = 8
 
 
 class Trainer:
     """Trains one photo model; every process of a distributed run holds one.
 
-    The schedule is a function of the time spent so far over the whole budget, so a run always
-    ends in a finished model, whatever the machine, and may be cut into chunks that resume.
+    The schedule is a function of the budget spent so far, so a run always ends in a finished model
+    and may be cut into chunks that resume. Every step has random numbers of its own, so where the
+    budget is a number of steps a run in chunks gives the very same weights on the same machine.
     """
 
     def __init__(
@@ -36,33 +45,40 @@ class Trainer:
         recipe: Recipe,
         folder: Path,
         run: Path,
-        minutes: float,
+        budget: Budget,
         weights: Path | None,
-        device: torch.device,
+        machine: Machine,
+        build: Callable[[PhotoConfig], PhotoVLAE] = PhotoVLAE,
     ) -> None:
-        self.recipe, self.run, self.device = recipe, run, device
-        self.seconds = minutes * 60
+        self.recipe, self.run, self.budget, self.machine = recipe, run, budget, machine
+        self.device = machine.device
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         torch.manual_seed(recipe.seed)
-        self.model = PhotoVLAE(recipe.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        lpips = LPIPS.load(weights).to(device) if weights else None
-        objective: nn.Module = Objective(self.model, recipe, lpips)
-        if self.world > 1:
-            objective = nn.parallel.DistributedDataParallel(
-                objective, broadcast_buffers=False, find_unused_parameters=True
-            )
-        self.objective = objective
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
+        self.model = build(recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The tensors of state_dict() are the model's own: the moving average reads them directly.
+        state = self.model.state_dict()
+        self.current = list(state.values())
+        self.ema = {k: v.clone() for k, v in state.items()}
+        # The fused step can skip itself on the device (see _one_step).
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=recipe.learning_rate, fused=True
+        )
         self.step, self.elapsed = 0, 0.0
+        self.warm_from = 0  # the step from which the optimiser has gathered its moments
         if self.checkpoint.exists():
             self._load()
+        lpips = None
+        if recipe.perceptual_weight or recipe.mean_perceptual_weight:
+            lpips = LPIPS.load(weights).to(self.device)
+        objective = Objective(self.model, recipe, lpips)
+        self.flops = flops_per_pixel(objective, recipe, machine)
+        self.objective = self._prepared(objective)
         # Each process draws from its own share of the photographs.
         share = photo_paths(folder, held_out=False)[self.rank :: self.world]
-        self.photos = PhotoSet(share, device)
-        self.random = np.random.default_rng((recipe.seed, self.rank, self.step))
-        torch.manual_seed(hash((recipe.seed, self.rank, self.step)) % 2**63)
+        if not share:
+            raise ValueError(f"fewer photographs in {folder} than processes")
+        self.photos = PhotoSet(share, self.device)
 
     @property
     def checkpoint(self) -> Path:
@@ -71,95 +87,100 @@ class Trainer:
 
     def train(self, chunk_minutes: float | None, report: Report) -> bool:
         """Train until the budget or this chunk is spent; True when the budget is."""
-        started = time.monotonic()
+        self.model.train()
+        started = saved = time.monotonic()
         before = self.elapsed
         chunk = math.inf if chunk_minutes is None else chunk_minutes * 60
-        saved = logged = started
-        sums: Tensor | None = None
-        count = 0
-        while self.elapsed < self.seconds and self.elapsed - before < chunk:
-            losses = self._one_step(self.elapsed / self.seconds)
-            stacked = torch.stack([v.detach() for v in losses])
-            sums = stacked if sums is None else sums + stacked
-            count += 1
+        pixels = self.world * self.recipe.batch * self.recipe.crop**2
+        peak = self.machine.peak_tflops
+        meter = log.Meter()
+        while self._progress() < 1 and self.elapsed - before < chunk:
+            texture = self._progress() >= self.recipe.sampler_from
+            losses = self._one_step(texture)
+            meter.add(losses, pixels, pixels * self.flops[texture])
             self.step += 1
-            self.elapsed = before + self._shared_clock(time.monotonic() - started)
-            now = time.monotonic()
-            if now - logged >= 15 and self.rank == 0:
-                self._log(sums / count, count, now - logged, report)
-                sums, count, logged = None, 0, now
-            if now - saved >= 120 and self.rank == 0:
+            self._set_clock(before + time.monotonic() - started)
+            if self.rank == 0 and meter.seconds >= LOG_SECONDS:
+                self._report(meter.row(peak and peak * self.world), report)
+                meter = log.Meter()
+            if self.rank == 0 and time.monotonic() - saved >= SAVE_SECONDS:
                 self._save()
-                saved = now
+                saved = time.monotonic()
         if self.rank == 0:
+            if meter.count:
+                self._report(meter.row(peak and peak * self.world), report)
             self._save()
-        return self.elapsed >= self.seconds
+        return self._progress() >= 1
 
-    def _one_step(self, progress: float) -> Losses:
+    def _prepared(self, objective: Objective) -> nn.Module:
+        """The objective, compiled and distributed if asked."""
+        if self.machine.compiled:
+            # In two parts: what varies, the place that stage B looks at, is cut out in between.
+            objective.model.compile()
+            objective.texture.compile()
+        if self.world == 1:
+            return objective
+        # Stage A does not use the PixelCNN.
+        return nn.parallel.DistributedDataParallel(
+            objective, broadcast_buffers=False, find_unused_parameters=True
+        )
+
+    def _progress(self) -> float:
+        return self.budget.spent(self.step, self.elapsed)
+
+    def _one_step(self, texture: bool) -> Losses:
+        """One update. On a GPU nothing here waits for it."""
         recipe = self.recipe
-        warm = min(1.0, (self.step + 1) / recipe.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        rate = recipe.final_rate + (recipe.learning_rate - recipe.final_rate) * cosine
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * warm
-        x = self._batch()
+            group["lr"] = self._learning_rate()
+        random = np.random.default_rng((recipe.seed, self.rank, self.step))
+        torch.manual_seed(int(random.integers(2**63)))
+        x = self._batch(random)
         level = torch.rand(len(x), device=self.device)
         corner = None
-        if progress >= recipe.sampler_from:
+        if texture:
             room = (recipe.crop - recipe.texture_crop) // 16 + 1
-            corner = (16 * int(self.random.integers(room)), 16 * int(self.random.integers(room)))
-        with torch.autocast(self.device.type, torch.bfloat16):
+            corner = (16 * int(random.integers(room)), 16 * int(random.integers(room)))
+        with self.machine.autocast():
             losses: Losses = self.objective(x, level, corner)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
-        # One bad batch must not spoil the weights; the check stays on the device.
-        for p in self.model.parameters():
-            if p.grad is not None:
-                p.grad = torch.where(norm.isfinite(), p.grad, 0.0)
+        # One bad batch must not spoil the weights: as for torch.amp.GradScaler, the fused step
+        # skips itself where this is 1.
+        self.optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         self.optimiser.step()
-        self._update_ema()
+        decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.values()), self.current, 1 - decay)
         return losses
 
-    def _batch(self) -> Tensor:
+    def _learning_rate(self) -> float:
+        recipe = self.recipe
+        warm = min(1.0, (self.step - self.warm_from + 1) / recipe.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(self._progress(), 1.0)))
+        return warm * (recipe.final_rate + (recipe.learning_rate - recipe.final_rate) * cosine)
+
+    def _batch(self, random: np.random.Generator) -> Tensor:
         recipe = self.recipe
         scale = 1.0
-        if self.random.random() < recipe.reduced:
-            scale = self.random.uniform(*recipe.reduction)
-        x = self.photos.crops(recipe.batch, recipe.crop, scale, self.random)
+        if random.random() < recipe.reduced:
+            scale = random.uniform(*recipe.reduction)
+        x = self.photos.crops(recipe.batch, recipe.crop, scale, random)
         return x.contiguous(memory_format=torch.channels_last)
 
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        state = self.model.state_dict()
-        names = list(self.ema)
-        torch._foreach_lerp_([self.ema[n] for n in names], [state[n] for n in names], 1 - decay)
-
-    def _shared_clock(self, seconds: float) -> float:
-        """Process 0's clock, so that all processes follow one schedule and stop together."""
+    def _set_clock(self, elapsed: float) -> None:
+        """Take process 0's clock, so that all follow one schedule and stop together."""
         if self.world == 1:
-            return seconds
-        clock = torch.tensor([seconds], dtype=torch.float64, device=self.device)
-        dist.broadcast(clock, 0)
-        return float(clock)
+            self.elapsed = elapsed
+        elif self.step % CLOCK_STEPS == 0:
+            clock = torch.tensor([elapsed], dtype=torch.float64, device=self.device)
+            dist.broadcast(clock, 0)
+            self.elapsed = float(clock)
 
-    def _log(self, mean: Tensor, count: int, seconds: float, report: Report) -> None:
-        total, rate, mse, likelihood, perceptual = mean.tolist()
-        megapixels = count * self.world * self.recipe.batch * self.recipe.crop**2 / 1e6
-        row = {
-            "step": self.step,
-            "minutes": self.elapsed / 60,
-            "loss": total,
-            "bpp": rate,
-            "psnr": 10 * math.log10(255**2 / max(mse, 1e-9)),
-            "nll": likelihood,
-            "lpips": perceptual,
-            "rate": self.optimiser.param_groups[0]["lr"],
-            "megapixels_per_second": megapixels / seconds,
-        }
-        with open(self.run / "log.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")
+    def _report(self, row: log.Row, report: Report) -> None:
+        rate = float(self.optimiser.param_groups[0]["lr"])
+        row = {"step": self.step, "minutes": self.elapsed / 60, "rate": rate} | row
+        log.append(self.run / "log.jsonl", row)
         report(row)
 
     def _save(self) -> None:
@@ -170,16 +191,32 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "elapsed": self.elapsed,
+            "warm_from": self.warm_from,
         }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.checkpoint)
 
     def _load(self) -> None:
-        state: dict[str, Any] = torch.load(
-            self.checkpoint, map_location=self.device, weights_only=True
-        )
-        self.model.load_state_dict(state["model"])
-        self.ema = state["ema"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        """Take up a checkpoint, whole or packed (see `vlaec.train.export.pack`)."""
+        try:
+            # On the host: everything is copied to where it belongs.
+            state: dict[str, Any] = torch.load(
+                self.checkpoint, map_location="cpu", weights_only=True
+            )
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(f"{self.checkpoint} is damaged") from error
+        if Recipe.from_dict(state["recipe"]) != self.recipe:
+            raise ValueError(f"{self.checkpoint} was made by another recipe")
         self.step, self.elapsed = state["step"], state["elapsed"]
+        for name, average in self.ema.items():
+            average.copy_(state["ema"][name])
+        if "optimiser" not in state:
+            self.model.load_state_dict(self.ema)
+            self.warm_from = self.step
+            return
+        self.model.load_state_dict(state["model"])
+        self.warm_from = state.get("warm_from", 0)
+        # The moments are the checkpoint's, the settings this program's.
+        own = self.optimiser.state_dict()
+        self.optimiser.load_state_dict(state["optimiser"] | {"param_groups": own["param_groups"]})

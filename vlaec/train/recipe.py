@@ -1,8 +1,8 @@
-"""Training recipes as data: everything that decides a model, but for the time it is given."""
+"""Training recipes as data: everything that decides a model, and the budget of a run."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..model.config import PRESETS, PhotoConfig
@@ -10,7 +10,7 @@ from ..model.config import PRESETS, PhotoConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a photo model is trained. Progress p runs from 0 to 1 over the time budget."""
+    """How a photo model is trained. Progress p runs from 0 to 1 over the budget."""
 
     model: PhotoConfig = field(default_factory=PhotoConfig)
     batch: int = 8  # crops per step and process
@@ -23,9 +23,14 @@ class Recipe:
     # Stage A (p < sampler_from): rate and fidelity. Stage B adds the sampler.
     sampler_from: float = 0.4
     texture_crop: int = 64
-    jacobi_steps: int = 3
-    perceptual_weight: float = 1.0
+    # How samples are drawn: Jacobi steps from zero, or 0 for the exact sample by wavefront (which
+    # takes hundreds of tiny kernels: for CPUs).
+    jacobi_steps: int = 0
+    perceptual_weight: float = 1.0  # of the sample's LPIPS
     likelihood_weight: float = 0.02  # per bit and subpixel
+    mean_perceptual_weight: float = 0.0  # of the mean's LPIPS
+    # 1 - MS-SSIM in units of MSE: the distortion is MSE + ms_ssim_weight * (1 - MS-SSIM).
+    ms_ssim_weight: float = 0.0
     # Weight of each crop's rate-distortion loss: lambda ** -balance. 0.5 evens out low and high
     # rates, 0 lets high rates dominate.
     balance: float = 0.3
@@ -40,12 +45,42 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`; what is not given has its default.
+
+        Raises:
+            ValueError: an unknown field.
+        """
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown recipe settings: {', '.join(unknown)}")
         rest: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
-        rest["model"] = PhotoConfig.from_dict(values["model"])
+        rest["model"] = PhotoConfig.from_dict(values.get("model", {}))
         return cls(**rest)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may use in all: minutes, or steps where speed must not decide the result."""
+
+    minutes: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [v for v in (self.minutes, self.steps) if v is not None]
+        if len(given) != 1 or not given[0] > 0:
+            raise ValueError("a budget is a positive number of either minutes or steps")
+
+    def __str__(self) -> str:
+        return f"{self.minutes:g} minutes" if self.steps is None else f"{self.steps} steps"
+
+    def spent(self, step: int, elapsed: float) -> float:
+        """Progress after `step` steps and `elapsed` seconds: 0 at the start, 1 at the end."""
+        if self.steps is not None:
+            return step / self.steps
+        assert self.minutes is not None
+        return elapsed / (60 * self.minutes)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -53,5 +88,7 @@ RECIPES: dict[str, Recipe] = {
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
     ),
     "small": Recipe(model=PRESETS["small"]),
-    "base": Recipe(model=PRESETS["base"], batch=32, crop=256, texture_crop=128, ema=0.9995),
+    "base": Recipe(
+        model=PRESETS["base"], jacobi_steps=8, batch=32, crop=256, texture_crop=128, ema=0.9995
+    ),
 }

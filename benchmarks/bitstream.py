@@ -1,0 +1,76 @@
+"""What bits-back saves, and how close files come to the model's -log2 p.
+
+python benchmarks/bitstream.py --out benchmarks/bitstream.json IMAGE ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vlaec import codec, container, images, zoo
+from vlaec.entropy import LatentCoder
+
+QUALITIES = (10, 30, 50, 70, 90)
+
+
+def measure(paths: list[Path], quality: float) -> dict[str, float]:
+    """Means over pictures at one quality; checks the laws on every file on the way."""
+    own = codec.load_codec(zoo.find().id)
+    hundredths = round(100 * quality)
+    with_bits_back, without, drawn, worst, bpp = [], [], [], 0.0, []
+    for path in paths:
+        picture = images.read(path)
+        data = own.encode(picture, quality)
+        facts = container.info(data)
+        z = own.latent(picture.rgb, hundredths)
+        plain, _ = LatentCoder(own.exact, bits_back=False).encode(z, hundredths)
+        shape = codec.latent_shape(picture.height, picture.width)
+        stack = container.unpack(data).stack
+        decoded, _ = own.coder.decode(stack.words, stack.bits_back, shape, hundredths)
+        assert np.array_equal(decoded, z), path
+        assert len(data) <= 1.01 * facts.predicted_bits / 8 + 64, path
+        with_bits_back.append(facts.stack_bits)
+        without.append(32 * len(plain.words))
+        drawn.append(stack.bits_back)
+        worst = max(worst, len(data) / (facts.predicted_bits / 8 * 1.01 + 64))
+        bpp.append(facts.bpp)
+    return {
+        "bpp": round(float(np.mean(bpp)), 4),
+        "bits_with_bits_back": round(float(np.mean(with_bits_back))),
+        "bits_without": round(float(np.mean(without))),
+        "saving_percent": round(100 * (1 - sum(with_bits_back) / sum(without)), 2),
+        "files_larger_with_bits_back": sum(
+            a > b for a, b in zip(with_bits_back, without, strict=True)
+        ),
+        "symbols_drawn": round(float(np.mean(drawn))),
+        "largest_file_over_limit": round(worst, 4),
+    }
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", nargs="+", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    result = {
+        "command": f"python benchmarks/bitstream.py {len(args.images)} images",
+        "model": zoo.find().name,
+        "qualities": {str(q): measure(args.images, q) for q in QUALITIES},
+    }
+    text = json.dumps(result, indent=1)
+    print(text)
+    if args.out:
+        args.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What resampled texture is worth, measured and drawn: `python -m benchmarks.texture --help`."""

@@ -1,0 +1,167 @@
+"""The results as a Markdown page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .measure import AVIF, CENTRE, DEFAULT, JACOBI_STEPS, MEAN, ROWS
+from .residuals import BLOCK, CALM
+
+_METRICS = {"psnr": 2, "lpips": 3, "dists": 3, "fd": 2, "spectrum": 2}  # digits
+
+
+def write_page(results: dict[str, Any], command: str) -> str:
+    """The page; it shows `sheet-*.png` and the figures that lie beside it."""
+    model, count = results["model"], len(results["photos"])
+    whole = "whole pictures" if results["whole"] else f"the middle {CENTRE[1]}x{CENTRE[0]}"
+    return (
+        "\n\n".join(
+            [
+                "# What resampled texture is worth",
+                f"Model `{model['name']}` ({model['id']}), sampling temperature "
+                f"{model['temperature']:g}, default strength {model['texture']:g}; "
+                f"{count} photographs ({results['set']}). Made by",
+                f"```\n{command}\n```",
+                "All metrics are of 8-bit pictures. The quality of every file was searched for the "
+                "rate, that of AVIF (libavif, speed 6, 4:4:4) for the same size. "
+                "DISTS and the Frechet distance (VGG16 relu3_3 over 64x64 patches) are of "
+                f"{whole}. "
+                "*Spectrum*: mean distance of the radially averaged log power spectrum from the "
+                "original's, in dB. Lower is better but for PSNR.",
+                "## Rates",
+                *[_rate(rate, values) for rate, values in results["rates"].items()],
+                "![Metrics over strength](strengths.png)",
+                "## Default against no texture, and against AVIF",
+                "Change of each metric (PSNR: dB). A minus is better but for PSNR.",
+                _changes(results),
+                "## Strength per file",
+                "Mean over files with the strength that each file names, with the best single "
+                "strength of the five, and with each file's own best: more than the last cannot be "
+                "gained by choosing. *Worse*: files whose default is worse than texture 0.",
+                _choices(results),
+                "## Residuals",
+                *_residuals(results),
+                "![Histograms](residuals.png)",
+                "![Spectra](spectra.png)",
+                *_sheets(results),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rate(rate: str, values: dict[str, Any]) -> str:
+    missed = f" {values['missed']} photographs miss the rate by over 2 %." * bool(values["missed"])
+    title = (
+        f"### {rate} bpp\n\nFiles: {values['bpp']:.3f} bpp, AVIF {values['avif_bpp']:.3f}.{missed} "
+        f"Mean default strength {values['strength']:.2f}. The sampler would code the rest of the "
+        f"picture (given z and its true neighbours) in {values['sampler_bpp']:.2f} bpp.\n\n"
+    )
+    rows = [
+        [row, *(f"{values['rows'][row][metric]:.{digits}f}" for metric, digits in _METRICS.items())]
+        for row in ROWS
+    ]
+    return title + _table(
+        ["", "PSNR", "LPIPS", "DISTS", "Frechet", "Spectrum"],
+        rows,
+    )
+
+
+def _changes(results: dict[str, Any]) -> str:
+    rows = []
+    for rate, values in results["rates"].items():
+        default = values["rows"][DEFAULT]
+        for against in (MEAN, AVIF):
+            other = values["rows"][against]
+            rows.append(
+                [
+                    f"{rate} bpp, against {against}",
+                    f"{default['psnr'] - other['psnr']:+.2f}",
+                    *(
+                        f"{100 * (default[metric] / other[metric] - 1):+.0f} %"
+                        for metric in ("lpips", "dists", "fd", "spectrum")
+                    ),
+                ]
+            )
+    return _table(["", "PSNR", "LPIPS", "DISTS", "Frechet", "Spectrum"], rows)
+
+
+def _choices(results: dict[str, Any]) -> str:
+    rows = []
+    for rate, values in results["rates"].items():
+        for metric, choice in values["choice"].items():
+            rows.append(
+                [
+                    f"{rate} bpp, {metric.upper()}",
+                    f"{choice['default']:.4f}",
+                    f"{choice['best_fixed']:.4f} ({choice['best_strength']:g})",
+                    f"{choice['oracle']:.4f}",
+                    str(choice["worse_than_mean"]),
+                ]
+            )
+    return _table(["", "default", "best single", "best per file", "worse"], rows)
+
+
+def _residuals(results: dict[str, Any]) -> list[str]:
+    rate = results["sampling_rate"]
+    gap = 100 * (results["free_lpips"] / results["parallel_lpips"] - 1)
+    temperatures = results["residuals"]["temperatures"]
+    first = next(iter(temperatures.values()))
+
+    def numbers(values: Sequence[float], digits: int) -> str:
+        return " / ".join(f"{value:.{digits}f}" for value in values)
+
+    rows = [["true", numbers(first["true_deviation"], 2), "", ""]]
+    drifts = [["true", numbers(first["true_drift"], 2), f"{100 * (1 - CALM):.2g} %"]]
+    for temperature, values in temperatures.items():
+        name = f"temperature {temperature}"
+        distances = (values["total_variation"], values["wasserstein"])
+        deviation = numbers(values["deviation"], 2)
+        rows.append([name, deviation, numbers(distances[0], 3), numbers(distances[1], 2)])
+        drifts.append([name, numbers(values["drift"], 2), f"{100 * values['outbreaks']:.2f} %"])
+    return [
+        f"At {rate} bpp, in grey levels, for red / green / blue: root mean square of the residual, "
+        "and the distance of the sampled residuals' histogram from the true one's.",
+        _table(["", "RMS", "total variation", "Wasserstein-1"], rows),
+        f"Drift: absolute means of {BLOCK}x{BLOCK} blocks of the residual. An outbreak is a block "
+        f"beyond {100 * CALM:g} % of the true residual's.",
+        _table(["", f"50 / 99 / {100 * CALM:g} / 100 % quantile", "outbreaks"], drifts),
+        f"LPIPS of full texture sampled pixel after pixel: {results['free_lpips']:.4f}; after "
+        f"{JACOBI_STEPS} parallel steps with the same noise, as in training: "
+        f"{results['parallel_lpips']:.4f}. Gap {gap:+.1f} %.",
+    ]
+
+
+def _sheets(results: dict[str, Any]) -> list[str]:
+    parts = []
+    for name, captions in results["sheets"].items():
+        parts += [f"## {name.capitalize()}, {results['sheet_rate']} bpp"]
+        if name == "worst":
+            parts += [
+                "The photographs that default texture makes worst against texture 0 by LPIPS, "
+                "each where it adds most squared error."
+            ]
+        parts += [f"![{', '.join(captions)}](sheet-{name}.png)"]
+    if results["places"]:
+        rows = [
+            [place, *(_triple(scores, metric, digits) for metric, digits in _CROP_METRICS.items())]
+            for place, scores in results["places"].items()
+        ]
+        parts += [
+            f"The crops alone, AVIF / texture 0 / default, {results['sheet_rate']} bpp:",
+            _table(["", "PSNR", "LPIPS", "DISTS"], rows),
+        ]
+    return parts
+
+
+_CROP_METRICS = {"psnr": 1, "lpips": 3, "dists": 3}
+
+
+def _triple(scores: dict[str, dict[str, float]], metric: str, digits: int) -> str:
+    return " / ".join(f"{scores[row][metric]:.{digits}f}" for row in (AVIF, MEAN, DEFAULT))

@@ -1,0 +1,105 @@
+"""The adapters of `vlaec bench`: what goes in comes out, at the rates that are known for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlaec.bench.codecs import CODECS, make_codec, why_unavailable
+from vlaec.bench.metrics import psnr
+from vlaec.errors import UsageError
+
+LOSSY = ["jpeg", "jpeg:444", "webp", "avif", "avif:420", "jxl"]
+LOSSLESS = ["png", "webp:lossless", "jxl:lossless"]
+
+
+def skip_if_missing(specification: str) -> None:
+    if reason := why_unavailable(make_codec(specification)):
+        pytest.skip(f"{specification}: {reason}")
+
+
+def scene(height: int = 49, width: int = 75) -> np.ndarray:
+    """A gradient with an edge and some grain."""
+    y, x = np.mgrid[:height, :width]
+    grain = np.random.default_rng(1).normal(0, 6, (height, width, 3))
+    base = np.stack([x * 3.0, y * 4.0, 255 - x * 2.0], 2) + 60 * (x > y)[..., None]
+    return np.clip(base + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("specification", LOSSY)
+def test_more_bytes_give_more_quality(specification: str) -> None:
+    skip_if_missing(specification)
+    codec, image = make_codec(specification), scene()
+    assert codec.version and not codec.lossless
+    files = [codec.encode(image, level) for level in (codec.levels[0], codec.levels[-1])]
+    decode = codec.decoders()[specification]
+    low, high = (psnr(image, decode(data, 1)) for data in files)
+    assert len(files[0]) < len(files[1]) and low < high
+    assert files[1] == codec.encode(image, codec.levels[-1])
+
+
+@pytest.mark.parametrize("specification", LOSSLESS)
+def test_lossless_codecs_are(specification: str) -> None:
+    skip_if_missing(specification)
+    codec, image = make_codec(specification), scene(31, 17)
+    data = codec.encode(image, codec.levels[0])
+    assert codec.lossless
+    assert np.array_equal(codec.decoders()[specification](data, 1), image)
+
+
+# Mean bits per pixel and PSNR of the 24 Kodak photos, by libjpeg-turbo 3.1.3, libwebp 1.6.0,
+# libavif 1.4.0 and libjxl 0.11.2.
+@pytest.mark.parametrize(
+    ("specification", "level", "bpp", "decibel"),
+    [
+        ("jpeg:baseline", 35, 0.6829, 31.013),
+        ("webp", 10, 0.2744, 28.932),
+        ("avif", 20, 0.1659, 28.261),
+        ("jxl", 7, 0.3675, 29.672),
+    ],
+)
+def test_kodak_agrees_with_known_numbers(
+    specification: str, level: float, bpp: float, decibel: float, kodak: list[Path]
+) -> None:
+    skip_if_missing(specification)
+    codec = make_codec(specification)
+    rates, qualities = [], []
+    for path in kodak:
+        with Image.open(path) as file:
+            image = np.asarray(file)
+        data = codec.encode(image, level)
+        rates.append(8 * len(data) / (image.shape[0] * image.shape[1]))
+        qualities.append(psnr(image, codec.decoders()[specification](data, 1)))
+    assert np.mean(rates) == pytest.approx(bpp, rel=0.02)
+    assert np.mean(qualities) == pytest.approx(decibel, abs=0.1)
+
+
+@pytest.mark.parametrize("wrong", ["tiff", "avif:411", "png:fast", "webp:near", "jxl:x", "jpeg:1"])
+def test_unknown_names_and_options(wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong.split(":")[-1]):
+        make_codec(wrong)
+
+
+def test_every_codec_works_or_says_why_not() -> None:
+    for name in CODECS:
+        reason = why_unavailable(make_codec(name))
+        assert reason is None or ": " in reason or "size" in reason
+
+
+def test_vlaec_decodes_one_file_at_several_textures(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAEC_MODELS", str(tiny_models))
+    codec, image = make_codec("vlaec", textures=(0.0,)), scene()
+    if reason := why_unavailable(codec):
+        pytest.skip(reason)
+    rows = codec.decoders()
+    assert list(rows) == ["vlaec", "vlaec texture=0"]
+    data = codec.encode(image, 50)
+    textured, smooth = (decode(data, 1) for decode in rows.values())
+    assert textured.shape == smooth.shape == image.shape
+    assert not np.array_equal(textured, smooth)
+    assert "model" in codec.version

@@ -1,0 +1,142 @@
+"""Means, BD-rates, intervals, and the files that other tools read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bjontegaard")
+
+from vlaec.bench.results import Cache, Failure, Record
+from vlaec.bench.run import Outcome
+from vlaec.bench.summary import (
+    Curve,
+    Summary,
+    at_rate,
+    bd_rate,
+    compressai_result,
+    make_grid,
+    read_reference,
+    summarise,
+)
+from vlaec.bench.tables import all_tables, as_markdown, bd_table
+from vlaec.errors import UsageError
+
+
+def record(image: str, codec: str, level: float, size: int, **metrics: float | None) -> Record:
+    return Record(
+        image=image,
+        image_hash=f"hash of {image}",
+        width=100,
+        height=80,
+        codec=codec,
+        level=level,
+        bytes=size,
+        lossless=codec == "png",
+        encode_time=0.1 * level,
+        decode_time=0.01,
+        encode_time_all=None,
+        decode_time_all=None,
+        metrics=dict(metrics),
+    )
+
+
+def outcome() -> Outcome:
+    """Three pictures; `thrifty` needs 0.8 of the bytes of `plain` at the same quality."""
+    records = []
+    for number in range(3):
+        image = f"{number}.png"
+        for level in (1, 2, 3, 4):
+            quality = {"psnr": 25 + 3 * level + number, "lpips": 0.5 / level + 0.01 * number}
+            size = 200 * 2**level + 50 * number
+            records.append(record(image, "plain", level, size, **quality))
+            records.append(record(image, "thrifty", level, round(size * 0.8), **quality))
+        records.append(record(image, "png", 9, 9000, psnr=None, lpips=0.0))
+    return Outcome(records, [Failure("bad.png", "not a picture")])
+
+
+def summary(tmp_path: Path) -> Summary:
+    return summarise(
+        outcome(),
+        Cache(tmp_path / "cache"),
+        dataset="three",
+        metrics=["psnr", "lpips"],
+        anchor="plain",
+        rates=[1.0],
+        memory={"plain": {"encode": 40, "plain": 30}},
+        versions={"plain": "plain 1.0"},
+        unavailable={"codec vlaec": "no model"},
+    )
+
+
+def test_bd_rate_of_scaled_rates() -> None:
+    bpp, values = np.array([0.1, 0.2, 0.4, 0.8]), np.array([28.0, 31.0, 34.0, 37.0])
+    assert bd_rate("psnr", (bpp, values), (bpp * 0.9, values)) == pytest.approx(-10)
+    assert bd_rate("lpips", (bpp, -values), (bpp * 1.25, -values)) == pytest.approx(25)
+    ms_ssim = 1 - 10 ** (-values / 20)
+    assert bd_rate("ms-ssim", (bpp, ms_ssim), (bpp * 0.5, ms_ssim)) == pytest.approx(-50)
+
+
+def test_bd_rate_leaves_out_what_is_dominated_and_knows_when_there_is_none() -> None:
+    bpp, values = np.array([0.1, 0.2, 0.4, 0.8]), np.array([28.0, 31.0, 34.0, 37.0])
+    worse = np.append(bpp, 0.9), np.append(values, 33.0)
+    assert bd_rate("psnr", (bpp, values), worse) == pytest.approx(0)
+    assert bd_rate("psnr", (bpp, values), (bpp, values + 20)) is None
+    assert bd_rate("psnr", (bpp, values), (bpp[:1], values[:1])) is None
+    holes = np.array([np.nan, 31.0, np.nan, 37.0])
+    assert bd_rate("psnr", (bpp, values), (bpp, holes)) == pytest.approx(0, abs=1)
+
+
+def test_summary(tmp_path: Path) -> None:
+    found = summary(tmp_path)
+    assert list(found.curves) == ["plain", "thrifty", "png"]
+    assert found.curves["plain"].bpp == sorted(found.curves["plain"].bpp)
+    assert found.curves["plain"].metrics["psnr"] == [29, 32, 35, 38]
+    assert found.curves["png"].lossless and "png" not in found.bd_rate["psnr"]
+    for name in found.metrics:
+        interval = found.bd_rate[name]["thrifty"]
+        assert interval is not None and interval.value == pytest.approx(-20, abs=0.2)
+        assert interval.low is not None and interval.high is not None
+        assert interval.low - 0.1 <= interval.value <= interval.high + 0.1
+    at = found.at_bpp["1"]
+    plain, thrifty = at["plain"]["psnr"], at["thrifty"]["psnr"]
+    assert plain is not None and thrifty is not None and thrifty > plain
+    assert found.speed["plain"].encode == pytest.approx(0.25)
+    assert (found.speed["plain"].encode_memory, found.speed["png"].decode_memory) == (40, None)
+
+
+def test_a_picture_without_some_level_is_left_out() -> None:
+    records = [record("a", "x", level, 100 * level, psnr=30) for level in (1, 2)]
+    records += [record("b", "x", 1, 100, psnr=30)]
+    grid = make_grid(records, ["psnr"])
+    assert grid.images == ["a"] and grid.bpp.shape == (1, 2)
+
+
+def test_interpolation_stays_inside_the_curve() -> None:
+    curve = Curve("x", [1, 2], [0.1, 0.4], {"psnr": [30.0, 34.0]})
+    assert at_rate(curve, "psnr", 0.2) == pytest.approx(32)
+    assert at_rate(curve, "psnr", 0.5) is None
+
+
+def test_results_can_be_read_back_as_references(tmp_path: Path) -> None:
+    result = compressai_result(summary(tmp_path), "plain")
+    assert set(result) == {"name", "description", "results"}
+    path = tmp_path / "plain.json"
+    path.write_text(json.dumps(result))
+    assert '"psnr-rgb"' in path.read_text()
+    curve = read_reference(path)
+    assert curve.codec == "plain" and curve.metrics["psnr"] == [29, 32, 35, 38]
+    path.write_text("[1, 2]")
+    with pytest.raises(UsageError, match=r"plain\.json"):
+        read_reference(path)
+
+
+def test_tables(tmp_path: Path) -> None:
+    found = summary(tmp_path)
+    titles = [table.title for table in all_tables(found)]
+    assert titles == ["BD-rate against plain", "Quality at 1 bpp", "Speed and memory", "Lossless"]
+    text = as_markdown(bd_table(found))
+    assert "| thrifty | **-20" in text and text.count("\n| ") == 4

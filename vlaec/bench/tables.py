@@ -1,0 +1,163 @@
+"""The numbers as tables of text, which the page and the Markdown summary both show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from vlaec.bench.metrics import METRICS
+from vlaec.bench.summary import Interval, Summary
+
+NONE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first column names the row. `best` holds (row, column) of the winners."""
+
+    title: str
+    note: str
+    header: list[str]
+    rows: list[list[str]]
+    best: frozenset[tuple[int, int]] = frozenset()
+
+
+def all_tables(summary: Summary) -> Iterator[Table]:
+    """Every table of the report that has a row."""
+    candidates = [
+        bd_table(summary),
+        *(rate_table(summary, rate) for rate in summary.at_bpp),
+        speed_table(summary),
+        lossless_table(summary),
+    ]
+    return (table for table in candidates if table.rows)
+
+
+def _winners(
+    values: list[list[float | None]], better: Callable[[int], Callable[[list[float]], float]]
+) -> frozenset[tuple[int, int]]:
+    """Where the best value of each column stands; columns are counted after the name's."""
+    winners = set()
+    for column in range(len(values[0]) if len(values) > 1 else 0):
+        known = [row[column] for row in values if row[column] is not None]
+        best = better(column)([v for v in known if v is not None]) if known else None
+        winners |= {
+            (i, column + 1)
+            for i, row in enumerate(values)
+            if best is not None and row[column] == best
+        }
+    return frozenset(winners)
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return NONE
+    text = f"{interval.value:+.1f} %"
+    if interval.low is not None and interval.high is not None:
+        text += f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return text
+
+
+def bd_table(summary: Summary) -> Table:
+    """BD-rate of every codec for every metric."""
+    rows = [row for row, curve in summary.curves.items() if not curve.lossless]
+    cells = {row: [summary.bd_rate[name].get(row) for name in summary.metrics] for row in rows}
+    values = [[i.value if i else None for i in intervals] for intervals in cells.values()]
+    return Table(
+        f"BD-rate against {summary.anchor}",
+        "Average difference in file size at equal quality, and its 95 % bootstrap interval over "
+        f"pictures: -10 % means files a tenth smaller than {summary.anchor}'s. MS-SSIM in dB. "
+        f"{NONE} where the curves do not overlap in quality.",
+        ["codec", *(METRICS[name].title for name in summary.metrics)],
+        [[row, *map(_interval, intervals)] for row, intervals in cells.items()],
+        _winners(values, lambda column: min) if values else frozenset(),
+    )
+
+
+def rate_table(summary: Summary, rate: str) -> Table:
+    """Every metric at one rate, interpolated."""
+    found = summary.at_bpp[rate]
+    found = {row: m for row, m in found.items() if any(v is not None for v in m.values())}
+    values = [[metrics[name] for name in summary.metrics] for metrics in found.values()]
+
+    def better(column: int) -> Callable[[list[float]], float]:
+        return max if METRICS[summary.metrics[column]].higher_is_better else min
+
+    def show(name: str, value: float | None) -> str:
+        return NONE if value is None else f"{value:.{METRICS[name].digits}f}"
+
+    return Table(
+        f"Quality at {rate} bpp",
+        "Interpolated on the mean curves, linear in the logarithm of the rate.",
+        ["codec", *(METRICS[name].title for name in summary.metrics)],
+        [[row, *(show(n, metrics[n]) for n in summary.metrics)] for row, metrics in found.items()],
+        _winners(values, better) if values else frozenset(),
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return NONE if value is None else f"{value * 1000:,.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _memory(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.0f} MiB"
+
+
+def speed_table(summary: Summary) -> Table:
+    """Times and memory of every codec."""
+    size = summary.megapixels / max(1, summary.images)
+    return Table(
+        "Speed and memory",
+        f"Time per picture ({size:.2f} megapixels on average): medians over pictures and levels "
+        "with one thread, over pictures at the middle level with all threads. Peak memory of a "
+        "fresh Python process with the largest picture, interpreter and libraries included.",
+        [
+            "codec",
+            "encode, 1 thread",
+            "all threads",
+            "decode, 1 thread",
+            "all threads",
+            "encode memory",
+            "decode memory",
+        ],
+        [
+            [
+                row,
+                _seconds(speed.encode),
+                _seconds(speed.encode_all),
+                _seconds(speed.decode),
+                _seconds(speed.decode_all),
+                _memory(speed.encode_memory),
+                _memory(speed.decode_memory),
+            ]
+            for row, speed in summary.speed.items()
+        ],
+    )
+
+
+def lossless_table(summary: Summary) -> Table:
+    """Rates of the codecs that gave every picture back exactly."""
+    curves = [curve for curve in summary.curves.values() if curve.lossless]
+    values: list[list[float | None]] = [[min(curve.bpp)] for curve in curves]
+    return Table(
+        "Lossless",
+        "Every picture came back exactly.",
+        ["codec", "bits per pixel"],
+        [[curve.codec, f"{min(curve.bpp):.3f}"] for curve in curves],
+        _winners(values, lambda column: min) if values else frozenset(),
+    )
+
+
+def as_markdown(table: Table) -> str:
+    """The table in Markdown, winners in bold."""
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    rows = [
+        [f"**{c}**" if (i, j) in table.best else c for j, c in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
+    rule = line(["---", *["---:"] * (len(table.header) - 1)])
+    lines = [f"## {table.title}", "", line(table.header), rule, *map(line, rows), "", table.note]
+    return "\n".join(lines) + "\n"

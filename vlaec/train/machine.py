@@ -1,0 +1,52 @@
+"""The machine a run has: its settings, and how much arithmetic the training asks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one process of a run works on."""
+
+    device: torch.device
+    compiled: bool = False  # by torch.compile: worth its minute of compilation on GPUs alone
+    peak_tflops: float | None = None  # of the device at bfloat16, dense, by its data sheet
+
+    def autocast(self) -> torch.autocast:
+        """The precision of a training step; what must be float32 opts out inside the model."""
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def tune(self) -> None:
+        """Process-wide settings of CUDA: the fastest algorithms, TF32 where float32 is asked for.
+
+        Every convolution of a run has one shape per stage, so measuring algorithms pays off.
+        """
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            torch.set_float32_matmul_precision("high")
+
+
+def flops_per_pixel(objective: nn.Module, recipe: Recipe, machine: Machine) -> tuple[float, float]:
+    """Floating-point operations of a step, forward and backward, per pixel: stages A and B.
+
+    Counted by running both on one crop; convolutions and matrix products only, a multiply-add
+    being two operations. `objective` is an `Objective` that is not compiled.
+    """
+    x = torch.rand(1, 3, recipe.crop, recipe.crop, device=machine.device)
+    level = torch.full((1,), 0.5, device=machine.device)
+    counts = []
+    for corner in (None, (0, 0)):
+        with FlopCounterMode(display=False) as counter:
+            with machine.autocast():
+                losses = objective(x, level, corner)
+            losses.total.backward()
+        counts.append(counter.get_total_flops() / recipe.crop**2)
+        objective.zero_grad(set_to_none=True)
+    return counts[0], counts[1]
