@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,13 @@ def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> 
         assert message in str(result.exception)
     else:
         assert message in result.stderr
+
+
+def test_the_command_is_known_without_loading_torch() -> None:
+    check = (
+        "import sys, vlaec.bench.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_codecs_and_metrics_that_are_missing_are_said(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_official_values_on_a_blurred_photo() -> None:
     if not photo.is_file():
         pytest.skip(f"no {photo}")
     with Image.open(photo) as image:
-        pixels = np.asarray(image)[:192, :256]
+        pixels = np.array(image)[:192, :256]
     a = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     b = blurred(a)
     assert LPIPS.load(WEIGHTS, "alex")(a, b).item() == pytest.approx(0.38668, abs=1e-4)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from vlaec import __version__, files
+from vlaec.bench.cli import bench
 from vlaec.errors import BadImageError, UsageError, VlaecError
 
 
@@ -309,6 +310,9 @@ def _progress(title: str) -> Iterator[Callable[[float], None] | None]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda fraction: bar.update(task, completed=fraction)
+
+
+cli.add_command(bench)
 
 
 def main() -> NoReturn:

@@ -108,8 +108,10 @@ class TextureSampler:
     @torch.no_grad()
     def sample_batch(self, features: Tensor, noise: SamplingNoise) -> Tensor:
         """Residuals [N, 3, H, W] of a batch [N, F, H, W] with given noise: for training."""
-        last = (features.float(), noise.gumbel, noise.logistic)
-        residual = self._run(*(t.permute(0, 2, 3, 1) for t in last), features.shape[2])
+        by_pixel, gumbel, logistic = (
+            t.float().permute(0, 2, 3, 1) for t in (features, noise.gumbel, noise.logistic)
+        )
+        residual = self._run(by_pixel, gumbel, logistic, features.shape[2])
         return residual.permute(0, 3, 1, 2)
 
     def _run(

@@ -45,7 +45,7 @@ def write_figures(results: dict[str, Any], folder: Path) -> None:
 
 def _residuals(results: dict[str, Any]) -> Figure:
     """Histograms of true and sampled residuals by channel, on a logarithmic scale."""
-    figure = Figure(figsize=(9, 2.6))
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
     tallies = {"true": np.array(results["residuals"]["true"])} | {
         f"sampled, temperature {t}": np.array(values["counts"])
         for t, values in results["residuals"]["temperatures"].items()
@@ -60,21 +60,21 @@ def _residuals(results: dict[str, Any]) -> Figure:
             axis.semilogy(GREY_LEVELS, np.where(shares > 0, shares, np.nan), colour, label=label)
         axis.set(title=name, xlabel="residual (grey levels)", xlim=(-110, 110), ylim=(1e-7, 0.5))
     figure.axes[0].set_ylabel("share of pixels")
-    figure.axes[2].legend(frameon=False)
+    _legend(figure)
     return figure
 
 
 def _spectra(results: dict[str, Any]) -> Figure:
     """Radially averaged log power at every rate."""
     rates = results["rates"]
-    figure = Figure(figsize=(2.7 * len(rates), 2.8))
+    figure = Figure(figsize=(2.7 * len(rates), 3.1), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(rates), sharey=True))
     for axis, (rate, values) in zip(axes, rates.items(), strict=True):
         for row, colour in _COLOURS.items():
             axis.plot(frequencies(), values["spectra"][row], colour, label=row)
         axis.set(title=f"{rate} bpp", xlabel="cycles per pixel")
     axes[0].set_ylabel("power (dB, grey levels²)")
-    axes[-1].legend(frameon=False)
+    _legend(figure)
     return figure
 
 
@@ -86,7 +86,7 @@ def _strengths(results: dict[str, Any]) -> Figure:
         "fd": "patch Frechet distance",
         "psnr": "PSNR (dB)",
     }
-    figure = Figure(figsize=(11, 2.6))
+    figure = Figure(figsize=(11, 2.9), layout="constrained")
     axes = figure.subplots(1, len(metrics))
     for axis, (metric, title) in zip(axes, metrics.items(), strict=True):
         for i, (rate, values) in enumerate(results["rates"].items()):
@@ -94,6 +94,11 @@ def _strengths(results: dict[str, Any]) -> Figure:
             axis.plot(STRENGTHS, line, f"C{i}o-", markersize=3, label=f"{rate} bpp")
             axis.axhline(values["rows"][AVIF][metric], color=f"C{i}", linestyle=":", linewidth=1)
         axis.set(title=title, xlabel="strength of texture")
-    axes[0].legend(frameon=False)
-    figure.tight_layout()
+    _legend(figure)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """One legend for all axes, below them."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)

@@ -127,7 +127,7 @@ class Study:
         self.codec, self.scorer, self.original = codec, scorer, original
         picture, avif = Picture(original.rgb), Avif()
         self.file = SizeSearch(lambda level: codec.encode(picture, level), 0, 100, 0.01)
-        self.avif = SizeSearch(lambda level: avif.encode(original.rgb, level), 0, 100, 1)
+        self.avif = SizeSearch(lambda level: avif.encode(original.rgb, level), 0, 90, 1)
         self.decode_avif = avif.decode
 
     def shots(
@@ -185,4 +185,4 @@ class Study:
             sampling.sampled.setdefault(temperature, Tally()).add(residual.numpy() * 255)
         parallel = sample_in_parallel(self.codec, layers, own, JACOBI_STEPS)
         distance = self.scorer.lpips(self.original.rgb, layers.picture(parallel, 1))
-        sampling.parallel.append(distance)
+        sampling.parallel.append(_numbers({"lpips": distance})["lpips"])

@@ -144,8 +144,8 @@ def _sheets(results: dict[str, Any]) -> list[str]:
         parts += [f"## {name.capitalize()}, {results['sheet_rate']} bpp"]
         if name == "worst":
             parts += [
-                "The photographs that default texture makes worst against texture 0 by LPIPS, "
-                "each where it adds most squared error."
+                "The photographs that default texture serves worst (LPIPS against texture 0), "
+                "each where full texture adds most squared error."
             ]
         parts += [f"![{', '.join(captions)}](sheet-{name}.png)"]
     if results["places"]:

@@ -39,7 +39,7 @@ PLACES = {
     "people": (
         Place("skin", "kodim04", 130, 400),
         Place("hair", "kodim04", 150, 190),
-        Place("dark skin", "kodim15", 420, 90),
+        Place("eye", "kodim15", 420, 90),
         Place("wool", "kodim15", 180, 330),
     ),
     "built": (

@@ -11,16 +11,25 @@ from vlaec.bench.summary import Curve
 
 WIDTH, HEIGHT = 640, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 42
+_LABEL = (84, 11)  # room for a reference's name
 
-# Colour-blind safe (Okabe and Ito), vlaec first.
-PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5195", "#444444")
+# Colour-blind safe (Okabe and Ito); the usual codecs have the same colour in every report.
+_USUAL = {
+    "vlaec": "#d55e00",
+    "jpeg": "#0072b2",
+    "webp": "#009e73",
+    "avif": "#cc79a7",
+    "jxl": "#b58900",
+}
+_OTHERS = ("#56b4e9", "#7a5195", "#8c564b", "#808080")
 
 
 def colours(rows: Sequence[str]) -> dict[str, str]:
     """A colour per codec; rows of one codec ("vlaec", "vlaec texture=0") share it."""
-    families = list(dict.fromkeys(row.split(" ")[0] for row in rows))
-    families.sort(key=lambda name: not name.startswith("vlaec"))
-    return {row: PALETTE[families.index(row.split(" ")[0]) % len(PALETTE)] for row in rows}
+    codecs = list(dict.fromkeys(row.split(" ")[0] for row in rows))
+    others = [codec for codec in codecs if codec not in _USUAL]
+    named = _USUAL | {c: _OTHERS[i % len(_OTHERS)] for i, c in enumerate(others)}
+    return {row: named[row.split(" ")[0]] for row in rows}
 
 
 def dashes(row: str) -> str:
@@ -73,8 +82,8 @@ def chart(
 ) -> str:
     """An `<svg>` of one metric against the rate, with a tooltip at every point.
 
-    References are thin and grey with their name at the right end, and do not widen the axes of
-    quality. An empty string if no curve has a value.
+    References are thin and grey with their name beside them, and do not widen the axes. An empty
+    string if no curve has a value.
     """
     drawn = {curve.codec: points(curve, metric) for curve in curves if not curve.lossless}
     drawn = {row: line for row, line in drawn.items() if line}
@@ -108,7 +117,8 @@ def chart(
         f'<text transform="translate(13 {(HEIGHT - _BOTTOM + _TOP) / 2}) rotate(-90)" '
         f'text-anchor="middle">{escape(title)} &#183; {arrow}</text>'
     )
-    parts += [_reference(curve, metric, x, y) for curve in references]
+    labels: list[tuple[float, float]] = []
+    parts += [_reference(curve, metric, x, y, labels) for curve in references]
     colour = colours([curve.codec for curve in curves])
     parts += [_line(row, line, colour[row], x, y, title) for row, line in drawn.items()]
     return "".join(parts) + "</svg>"
@@ -127,7 +137,10 @@ def _line(row: str, line: list[Point], colour: str, x: _Axis, y: _Axis, title: s
     )
 
 
-def _reference(curve: Curve, metric: str, x: _Axis, y: _Axis) -> str:
+def _reference(
+    curve: Curve, metric: str, x: _Axis, y: _Axis, labels: list[tuple[float, float]]
+) -> str:
+    """A grey line; its name goes where no other of `labels` stands, which it joins."""
     line = [p for p in points(curve, metric) if x.low <= p[0] <= x.high and y.low <= p[1] <= y.high]
     if not line:
         return ""
@@ -138,10 +151,16 @@ def _reference(curve: Curve, metric: str, x: _Axis, y: _Axis) -> str:
         "</title></circle>"
         for b, v, _ in line
     )
-    last = line[-1]
-    anchor, shift = ("end", -5) if x(last[0]) > WIDTH * 0.7 else ("start", 5)
+    spots = [(x(p[0]), y(p[1]) - 6) for p in reversed(line)]
+    spots += [(left, top + 16) for left, top in spots]  # below the points
+    free = [
+        spot
+        for spot in spots
+        if all(abs(spot[0] - u) > _LABEL[0] or abs(spot[1] - v) > _LABEL[1] for u, v in labels)
+    ]
+    left, top = (free or spots)[0]
+    labels.append((left, top))
     return (
         f'<g class="reference"><polyline points="{path}"/>{dots}'
-        f'<text x="{x(last[0]) + shift:.1f}" y="{y(last[1]) - 5:.1f}" text-anchor="{anchor}">'
-        f"{name}</text></g>"
+        f'<text x="{left:.1f}" y="{top:.1f}" text-anchor="middle">{name}</text></g>'
     )

@@ -93,6 +93,7 @@ def page(summary: Summary, exhibits: Sequence[Exhibit], command: str) -> str:
         dataset=escape(summary.dataset),
         scope=escape(_scope(summary)),
         command=escape(command),
+        anchor=escape(summary.anchor),
         legend=_legend([curve.codec for curve in lossy]),
         charts="".join(
             f'<figure id="chart-{name}">{svg}</figure>'

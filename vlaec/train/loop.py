@@ -71,9 +71,12 @@ class Trainer:
         lpips = None
         if recipe.perceptual_weight or recipe.mean_perceptual_weight:
             lpips = LPIPS.load(weights).to(self.device)
-        objective = Objective(self.model, recipe, lpips)
-        self.flops = flops_per_pixel(objective, recipe, machine)
-        self.objective = self._prepared(objective)
+        self.objective = Objective(self.model, recipe, lpips)
+        self.flops = flops_per_pixel(self.objective, recipe, machine)
+        if machine.compiled:
+            # In two parts: what varies, the place that stage B looks at, is cut out in between.
+            self.model.compile()
+            self.objective.texture.compile()
         # Each process draws from its own share of the photographs.
         share = photo_paths(folder, held_out=False)[self.rank :: self.world]
         if not share:
@@ -112,19 +115,6 @@ class Trainer:
             self._save()
         return self._progress() >= 1
 
-    def _prepared(self, objective: Objective) -> nn.Module:
-        """The objective, compiled and distributed if asked."""
-        if self.machine.compiled:
-            # In two parts: what varies, the place that stage B looks at, is cut out in between.
-            objective.model.compile()
-            objective.texture.compile()
-        if self.world == 1:
-            return objective
-        # Stage A does not use the PixelCNN.
-        return nn.parallel.DistributedDataParallel(
-            objective, broadcast_buffers=False, find_unused_parameters=True
-        )
-
     def _progress(self) -> float:
         return self.budget.spent(self.step, self.elapsed)
 
@@ -145,6 +135,8 @@ class Trainer:
             losses: Losses = self.objective(x, level, corner)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
+        if self.world > 1:
+            self._average_gradients()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         # One bad batch must not spoil the weights: as for torch.amp.GradScaler, the fused step
         # skips itself where this is 1.
@@ -153,6 +145,19 @@ class Trainer:
         decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.values()), self.current, 1 - decay)
         return losses
+
+    def _average_gradients(self) -> None:
+        """The mean of all processes' gradients, in one message.
+
+        DistributedDataParallel would look for unused parameters in every step, since stage A has
+        some, and make the host wait for the device where it finds them.
+        """
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        parts = (flat / self.world).split([g.numel() for g in gradients])
+        own = [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)]
+        torch._foreach_copy_(gradients, own)
 
     def _learning_rate(self) -> float:
         recipe = self.recipe

@@ -29,7 +29,7 @@ class Losses(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Model and loss in one module, so that DistributedDataParallel sees one forward pass."""
+    """Model and loss in one module."""
 
     def __init__(self, model: PhotoVLAE, recipe: Recipe, lpips: LPIPS | None) -> None:
         super().__init__()
@@ -140,9 +140,13 @@ class TextureLoss(nn.Module):
         """A sample [N, 3, S, S], exact or by a few Jacobi steps from zero."""
         cnn, steps = self.pixelcnn, self.recipe.jacobi_steps
         if not steps:
-            with torch.autocast(features.device.type, enabled=False):
-                return TextureSampler(cnn, self.temperature).sample_batch(features, noise)
+            return self._draw_exactly(features, noise)
         residual = torch.zeros_like(noise.logistic)
         for _ in range(steps):
             residual = sample_mixture(cnn(residual, features), noise, self.temperature)
         return residual
+
+    @torch.compiler.disable  # it would be unrolled into thousands of operations
+    def _draw_exactly(self, features: Tensor, noise: SamplingNoise) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return TextureSampler(self.pixelcnn, self.temperature).sample_batch(features, noise)

@@ -1,0 +1,119 @@
+"""The objective and MS-SSIM as a loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from training import RECIPE
+
+from vlaec.model import PhotoVLAE
+from vlaec.train.losses import Losses, Objective
+from vlaec.train.recipe import Recipe
+from vlaec.train.ssim import ms_ssim, window_size
+
+
+class Distance(nn.Module):
+    """In place of LPIPS: squared error."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return [x]
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        return (a[0] - b[0]).square().mean((1, 2, 3))
+
+
+def evaluate(recipe: Recipe, corner: tuple[int, int] | None) -> tuple[Losses, PhotoVLAE]:
+    torch.manual_seed(0)
+    model = PhotoVLAE(recipe.model)
+    objective = Objective(model, recipe, Distance())  # type: ignore[arg-type]
+    x = torch.rand(2, 3, 64, 64)
+    losses = objective(x, torch.tensor([0.2, 0.9]), corner)
+    losses.total.backward()
+    return losses, model
+
+
+def test_gradients_reach_every_parameter_in_stage_b() -> None:
+    _, model = evaluate(replace(RECIPE, perceptual_weight=1.0), (16, 0))
+    missing = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert missing == []
+
+
+def test_stage_a_leaves_the_sampler_alone() -> None:
+    losses, model = evaluate(RECIPE, None)
+    assert losses.likelihood == 0 and losses.perceptual == 0
+    assert all(p.grad is None for p in model.pixelcnn.parameters())
+
+
+def test_the_samples_distance_leaves_the_mean_alone() -> None:
+    _, without = evaluate(replace(RECIPE, likelihood_weight=0.0), (0, 0))
+    _, with_it = evaluate(replace(RECIPE, likelihood_weight=0.0, perceptual_weight=5.0), (0, 0))
+    assert torch.equal(without.to_mean.weight.grad, with_it.to_mean.weight.grad)
+    assert with_it.to_features.weight.grad.abs().sum() > 0
+    _, on_mean = evaluate(
+        replace(RECIPE, likelihood_weight=0.0, mean_perceptual_weight=5.0), (0, 0)
+    )
+    assert not torch.equal(without.to_mean.weight.grad, on_mean.to_mean.weight.grad)
+
+
+def test_the_exact_sample_and_many_jacobi_steps_agree() -> None:
+    sides = [replace(RECIPE, perceptual_weight=1.0, jacobi_steps=steps) for steps in (0, 200)]
+    exact, jacobi = (evaluate(recipe, (0, 0))[0] for recipe in sides)
+    torch.testing.assert_close(exact.perceptual, jacobi.perceptual, atol=1e-4, rtol=1e-3)
+
+
+def test_ms_ssim_counts_as_distortion() -> None:
+    plain, _ = evaluate(RECIPE, None)
+    both, _ = evaluate(replace(RECIPE, ms_ssim_weight=1000.0), None)
+    assert plain.dissimilarity == 0 and 0 < both.dissimilarity <= 1
+    assert both.total > plain.total and both.mse == plain.mse
+
+
+def pair(side: int, channels: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    a = torch.rand(2, channels, side, side + 7, generator=generator)
+    a = nn.functional.avg_pool2d(a, 5, 1, 2)
+    return a, (a + 0.05 * torch.randn(a.shape, generator=generator)).clamp(0, 1)
+
+
+@pytest.mark.parametrize("side", [176, 193, 256])
+def test_ms_ssim_agrees_with_pytorch_msssim(side: int) -> None:
+    reference = pytest.importorskip("pytorch_msssim")
+    a, b = pair(side)
+    expected = reference.ms_ssim(a, b, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ms_ssim(a, b), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [64, 128])
+def test_ms_ssim_of_training_crops_agrees_for_their_window(side: int) -> None:
+    reference = pytest.importorskip("pytorch_msssim")
+    a, b = pair(side)
+    size = window_size(side)
+    expected = reference.ms_ssim(a, b, data_range=1.0, size_average=False, win_size=size)
+    torch.testing.assert_close(ms_ssim(a, b), expected, atol=1e-5, rtol=0)
+
+
+def test_ms_ssim_orders_pictures_and_has_gradients() -> None:
+    a, b = pair(128)
+    assert torch.allclose(ms_ssim(a, a), torch.ones(2), atol=1e-6)
+    worse = (a + 2 * (b - a)).clamp(0, 1)
+    assert (ms_ssim(a, worse) < ms_ssim(a, b)).all()
+    for picture in (b, torch.zeros_like(a), 1 - a):
+        moved = picture.clone().requires_grad_()
+        ms_ssim(a, moved).sum().backward()
+        assert moved.grad is not None and bool(moved.grad.isfinite().all())
+
+
+def test_ms_ssim_is_not_computed_in_bfloat16() -> None:
+    a, b = pair(128)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = ms_ssim(a, b)
+    assert torch.equal(inside, ms_ssim(a, b))
+
+
+def test_window_sizes() -> None:
+    assert [window_size(s) for s in (48, 64, 80, 128, 175, 176, 4000)] == [3, 3, 5, 7, 9, 11, 11]
+    with pytest.raises(ValueError, match="48"):
+        window_size(47)
