@@ -17,6 +17,8 @@ from training import RECIPE, make_trainer, silent, write_photos
 from vlaec import zoo
 from vlaec.train import log
 from vlaec.train.__main__ import main
+from vlaec.train.loop import Trainer
+from vlaec.train.machine import Machine
 from vlaec.train.recipe import RECIPES, Budget, Recipe
 
 ONE_STEP = 1e-9  # minutes: a chunk ends after the step that exceeds it
@@ -274,3 +276,19 @@ def test_no_gpu_is_one_line(
 ) -> None:
     assert main(command(photos, tmp_path, "--steps", "1", "--device", "cuda")) == 2
     assert "CUDA" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Path, tmp_path: Path) -> None:
+    machine = Machine(torch.device("cuda"))
+    machine.tune()
+    trainer = Trainer(RECIPE, photos, tmp_path, Budget(steps=10), None, machine)
+    for texture in (False, True):  # algorithms are chosen, memory is allocated
+        trainer._one_step(texture)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for texture in (False, True):
+            losses = trainer._one_step(texture)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert losses.total.isfinite() and losses.likelihood > 0

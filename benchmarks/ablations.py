@@ -1,0 +1,333 @@
+"""What each part of the model and of its objective is worth, on one budget.
+
+    python benchmarks/ablations.py --data DATA/photos --weights DATA/lpips --minutes 30
+
+trains every row (or those of --rows) for the given time on the same photographs with the same seed,
+one after the other, and writes benchmarks/ablations.md. A row that is interrupted resumes, a row
+that is finished is kept, so the command may be repeated until the table is complete.
+
+Evaluated are the EMA weights on 256x256 squares from the middle of photographs that were held out,
+in the arithmetic of training: rates are the model's -log2 p of the rounded z plus the KL of w. Real
+files cost within 1 % of it (benchmarks/bitstream.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vlaec.bench.metrics import METRICS, psnr
+from vlaec.model import PhotoConfig, PhotoVLAE
+from vlaec.model.blocks import level_weights
+from vlaec.model.prior import (
+    HYPER_LOG_MIN,
+    SCALE_LOG_MAX,
+    Group,
+    Prior,
+    gaussian_bits,
+)
+from vlaec.train.data import photo_paths
+from vlaec.train.loop import Trainer
+from vlaec.train.machine import Machine
+from vlaec.train.recipe import RECIPES, Budget, Recipe
+from vlaec.train.ssim import ms_ssim
+from vlaec.wavefront import TextureSampler
+
+SIDE = 256
+
+
+class WithoutHyper(Prior):
+    """No w: nothing is told to the groups, and nothing paid."""
+
+    def side_information(self, z: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        features, bits = super().side_information(z, levels)
+        return torch.zeros_like(features), torch.zeros_like(bits)
+
+
+class Factorised(WithoutHyper):
+    """A Gaussian per channel and quality: no group sees another."""
+
+    def known(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
+        return torch.zeros_like(z[:, : group.stop])
+
+
+class WithoutCheckerboard(Prior):
+    """The odd cells of a slice do not see the even ones: half as many coding steps."""
+
+    def known(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
+        return torch.cat([z[:, : group.start], torch.zeros_like(z[:, group.start : group.stop])], 1)
+
+
+class NoPrediction(nn.Module):
+    """In place of the latent residual prediction: [N, 3 C, h, w] -> zeros [N, C, h, w]."""
+
+    def forward(self, known: Tensor) -> Tensor:
+        return torch.zeros_like(known[:, : known.shape[1] // 3])
+
+
+Builder = Callable[[PhotoConfig], PhotoVLAE]
+
+
+def with_prior(kind: type[Prior]) -> Builder:
+    """A model with another prior."""
+
+    def build(config: PhotoConfig) -> PhotoVLAE:
+        model = PhotoVLAE(config)
+        model.prior = kind(config)
+        return model
+
+    return build
+
+
+def without_prediction(config: PhotoConfig) -> PhotoVLAE:
+    """A model without latent residual prediction."""
+    model = PhotoVLAE(config)
+    model.residual_prediction = NoPrediction()  # type: ignore[assignment]
+    return model
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the tables: what differs from the recipe and the model as they are."""
+
+    about: str
+    change: Callable[[Recipe], Recipe] = lambda recipe: recipe
+    build: Builder = PhotoVLAE
+
+
+def sliced(slices: int) -> Callable[[Recipe], Recipe]:
+    """Another number of channel slices."""
+    return lambda recipe: replace(recipe, model=replace(recipe.model, slices=slices))
+
+
+def scaled(factor: float) -> Callable[[Recipe], Recipe]:
+    """Another width of analysis and synthesis."""
+
+    def change(recipe: Recipe) -> Recipe:
+        a, b, c = (8 * round(width * factor / 8) for width in recipe.model.widths)
+        return replace(recipe, model=replace(recipe.model, widths=(a, b, c)))
+
+    return change
+
+
+ROWS = {
+    "full": Row("the model and the recipe as they are: 4 slices x 2 parities, w, LPIPS on samples"),
+    "factorised": Row("p(z) without context and without w", build=with_prior(Factorised)),
+    "no-w": Row("no hyper-latent w", build=with_prior(WithoutHyper)),
+    "no-checkerboard": Row(
+        "4 slices, no parities: 4 coding steps", build=with_prior(WithoutCheckerboard)
+    ),
+    "slices-2": Row("2 slices x 2 parities: 4 coding steps", sliced(2)),
+    "slices-8": Row("8 slices x 2 parities: 16 coding steps", sliced(8)),
+    "no-prediction": Row("no latent residual prediction", build=without_prediction),
+    "lpips-mean": Row(
+        "LPIPS on the mean, not on the sample",
+        lambda r: replace(r, perceptual_weight=0.0, mean_perceptual_weight=1.0),
+    ),
+    "lpips-both": Row(
+        "LPIPS on the mean and on the sample", lambda r: replace(r, mean_perceptual_weight=1.0)
+    ),
+    "lpips-none": Row("no LPIPS", lambda r: replace(r, perceptual_weight=0.0)),
+    "ms-ssim": Row(
+        "distortion MSE + 1000 (1 - MS-SSIM)", lambda r: replace(r, ms_ssim_weight=1000.0)
+    ),
+    "narrow": Row("analysis and synthesis 0.75 times as wide", scaled(0.75)),
+    "wide": Row("analysis and synthesis 1.5 times as wide", scaled(1.5)),
+}
+
+# Per quality: heading, key of a point, digits.
+COLUMNS = (
+    ("bpp", "bpp", 4),
+    ("of it w", "w", 4),
+    ("w without bits-back", "w_pushed", 4),
+    ("PSNR", "psnr", 2),
+    ("MS-SSIM", "ms_ssim", 4),
+    ("bpp + lambda MSE", "cost", 4),
+    ("LPIPS mean", "lpips_mean", 3),
+    ("LPIPS sampled", "lpips_sampled", 3),
+    ("DISTS mean", "dists_mean", 3),
+    ("DISTS sampled", "dists_sampled", 3),
+)
+
+
+def middle_squares(folder: Path, limit: int) -> list[np.ndarray]:
+    """[256, 256, 3] uint8 from the middle of held-out photographs that are large enough."""
+    squares = []
+    for path in photo_paths(folder, held_out=True):
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("RGB"))
+        top, left = ((side - SIDE) // 2 for side in pixels.shape[:2])
+        if min(top, left) >= 0:
+            squares.append(pixels[top : top + SIDE, left : left + SIDE])
+    if not squares:
+        raise ValueError(f"no held-out photograph in {folder} has {SIDE} pixels on both sides")
+    return squares[:limit]
+
+
+def side_bits_pushed(prior: Prior, z: Tensor) -> Tensor:
+    """Bits of w [N] where it is the posterior's rounded mean and nothing is given back."""
+    mean, _ = prior.posterior(z[:, : prior.early_channels])
+    log_scale = prior.hyper_log_scale.clamp(HYPER_LOG_MIN, SCALE_LOG_MAX)
+    scale = log_scale.exp()[:, None, None].expand_as(mean)
+    return gaussian_bits(mean.round(), prior.hyper_mean[:, None, None], scale).flatten(1).sum(1)
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """[H, W, 3] uint8 -> [1, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def to_pixels(x: Tensor) -> np.ndarray:
+    """[1, 3, H, W] in [0, 1] -> [H, W, 3] uint8."""
+    pixels: np.ndarray = (x[0] * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return pixels
+
+
+@torch.no_grad()
+def evaluate(
+    model: PhotoVLAE, squares: Sequence[np.ndarray], quality: float, weights: Path
+) -> dict[str, float]:
+    """Means over the pictures at a quality 0..100."""
+    metrics = {name: METRICS[name].load(weights) for name in ("lpips", "dists")}
+    sampler = TextureSampler(model.pixelcnn, model.config.temperature)
+    levels = level_weights(torch.tensor([quality / 100]), model.config.levels)
+    torch.manual_seed(0)  # of w's posterior
+    points = []
+    for index, square in enumerate(squares):
+        z = model.encode(to_tensor(square), levels).round()
+        prior = model.prior(z, z, levels)
+        out = model.decode(z, prior.mean, prior.log_scale, levels)
+        texture = sampler.sample(out.features[0], key=index)
+        mean, sampled = to_pixels(out.mean), to_pixels(out.mean + texture)
+        mse = float(np.mean((mean.astype(np.float64) - square) ** 2))
+        bpp = float(prior.latent_bits + prior.hyper_bits) / SIDE**2
+        point = {
+            "bpp": bpp,
+            "w": float(prior.hyper_bits) / SIDE**2,
+            "w_pushed": float(side_bits_pushed(model.prior, z)) / SIDE**2,
+            "psnr": psnr(square, mean),
+            "ms_ssim": float(ms_ssim(to_tensor(square), to_tensor(mean))),
+            "cost": bpp + model.config.rate_weight(quality / 100) * mse,
+        }
+        for name, compare in metrics.items():
+            for kind, picture in (("mean", mean), ("sampled", sampled)):
+                value = compare(square, picture)
+                assert value is not None
+                point[f"{name}_{kind}"] = value
+        points.append(point)
+    return {key: float(np.mean([p[key] for p in points])) for key in points[0]}
+
+
+def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Train one row, or what is left of it, and evaluate it; the result is kept in its run."""
+    run: Path = args.runs / name
+    run.mkdir(parents=True, exist_ok=True)
+    row = ROWS[name]
+    recipe = row.change(RECIPES[args.preset])
+    budget = Budget(args.minutes, args.steps)
+    machine = Machine(torch.device("cpu"))
+    trainer = Trainer(recipe, args.data, run, budget, args.weights, machine, row.build)
+    trainer.train(None, lambda r: print(f"{name}: step {r['step']}, loss {r['loss']:.3f}"))
+    model = trainer.model
+    model.load_state_dict(trainer.ema)
+    squares = middle_squares(args.data, args.pictures)
+    result = {
+        "preset": args.preset,
+        "budget": str(budget),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": trainer.step,
+        "minutes": round(trainer.elapsed / 60, 1),
+        "threads": torch.get_num_threads(),
+        "pictures": len(squares),
+        "points": {
+            f"{quality:g}": evaluate(model.eval(), squares, quality, args.weights)
+            for quality in args.qualities
+        },
+    }
+    (run / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def finished(runs: Path) -> dict[str, dict[str, Any]]:
+    """The results that are there, by row, in the order of ROWS."""
+    paths = {name: runs / name / "result.json" for name in ROWS}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, all but its first column aligned to the right."""
+    lines = [heading, ["---"] + ["---:"] * (len(heading) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def report(results: dict[str, dict[str, Any]]) -> str:
+    """All results as Markdown."""
+    one = next(iter(results.values()))
+    amount, unit = one["budget"].split()
+    parts = [
+        "# Ablations\n",
+        f"Preset `{one['preset']}`, each row trained for {amount} {unit} (CPU threads: "
+        f"{one['threads']}) on the same photographs with the same seed, by\n",
+        f"    python benchmarks/ablations.py --preset {one['preset']} --data DATA/photos "
+        f"--weights DATA/lpips --{unit} {amount} --threads {one['threads']}\n",
+        f"Means over {one['pictures']} held-out photographs ({SIDE}x{SIDE} from the middle). "
+        "Without bits-back, w is pushed as its posterior's rounded mean.\n",
+        table(
+            ["row", "parameters", "steps", "minutes", "what differs"],
+            [
+                [n, f"{r['parameters']:,}", str(r["steps"]), str(r["minutes"]), ROWS[n].about]
+                for n, r in results.items()
+            ],
+        ),
+    ]
+    for quality in one["points"]:
+        parts.append(f"## Quality {quality}\n")
+        lines = [
+            [name, *(f"{r['points'][quality][key]:.{digits}f}" for _, key, digits in COLUMNS)]
+            for name, r in results.items()
+            if quality in r["points"]
+        ]
+        parts.append(table(["row", *(heading for heading, _, _ in COLUMNS)], lines))
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Train what is missing and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--preset", choices=sorted(RECIPES), default="small")
+    parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of LPIPS and DISTS")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="budget of each row")
+    budget.add_argument("--steps", type=int, help="the same in steps")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--qualities", nargs="+", type=float, default=[20, 50, 80])
+    parser.add_argument("--pictures", type=int, default=24, help="at most so many")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    asked = {"preset": args.preset, "budget": str(Budget(args.minutes, args.steps))}
+    for name, result in finished(args.runs).items():
+        if any(result[key] != value for key, value in asked.items()):
+            parser.error(f"{args.runs / name} has another preset or budget: give another --runs")
+    for name in args.rows:
+        if name not in finished(args.runs):
+            train(name, args)
+            args.out.write_text(report(finished(args.runs)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
