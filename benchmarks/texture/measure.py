@@ -23,7 +23,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MEAN, FULL, DEFAULT, AVIF = "texture 0", "texture 1", "default", "AVIF"
 ROWS = (*(f"texture {strength:g}" for strength in STRENGTHS), DEFAULT, AVIF)
 TEMPERATURES = (0.7, 1.0)  # of the samples whose residuals are counted
-JACOBI_STEPS = 3  # as in training
+JACOBI_STEPS = 3
 # DISTS and the Frechet distance look at this much of the middle (either way up): VGG16 on whole
 # pictures would take three quarters of the time.
 CENTRE = (384, 512)

@@ -133,7 +133,7 @@ def _residuals(results: dict[str, Any]) -> list[str]:
         f"beyond {100 * CALM:g} % of the true residual's.",
         _table(["", f"50 / 99 / {100 * CALM:g} / 100 % quantile", "outbreaks"], drifts),
         f"LPIPS of full texture sampled pixel after pixel: {results['free_lpips']:.4f}; after "
-        f"{JACOBI_STEPS} parallel steps with the same noise, as in training: "
+        f"{JACOBI_STEPS} parallel steps with the same noise, a cheaper stand-in for training: "
         f"{results['parallel_lpips']:.4f}. Gap {gap:+.1f} %.",
     ]
 

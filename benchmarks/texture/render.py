@@ -56,7 +56,7 @@ def sample(codec: Codec, layers: Layers, temperature: float) -> Tensor:
 
 @torch.inference_mode()
 def sample_in_parallel(codec: Codec, layers: Layers, temperature: float, steps: int) -> Tensor:
-    """Residual [3, H, W] after `steps` Jacobi iterations from zero, as training sees it.
+    """Residual [3, H, W] after `steps` Jacobi iterations from zero, as GPUs train on.
 
     The noise is that of `sample`, towards which the iterations converge.
     """

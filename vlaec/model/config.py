@@ -30,7 +30,7 @@ class PhotoConfig:
 
     # Quality dial: levels between which gains are interpolated geometrically.
     levels: int = 6
-    lambda_min: float = 0.0008
+    lambda_min: float = 0.0003
     lambda_max: float = 0.12
 
     # Texture: local PixelCNN on the residual x - mean.
@@ -105,10 +105,10 @@ PRESETS: dict[str, PhotoConfig] = {
     # Minutes on a data-centre GPU.
     "base": replace(
         SMALL,
-        widths=(96, 192, 256),
-        analysis_depth=(3, 3, 3),
+        widths=(96, 160, 192),
+        analysis_depth=(2, 3, 3),
         synthesis_depth=(4, 4, 3),
-        latent_channels=192,
+        latent_channels=160,
         group_hidden=128,
         hyper_hidden=128,
     ),

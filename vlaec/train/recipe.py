@@ -15,13 +15,13 @@ class Recipe:
     model: PhotoConfig = field(default_factory=PhotoConfig)
     batch: int = 8  # crops per step and process
     crop: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     final_rate: float = 1e-5
     warmup_steps: int = 200
     clip_norm: float = 1.0
     ema: float = 0.999
     # Stage A (p < sampler_from): rate and fidelity. Stage B adds the sampler.
-    sampler_from: float = 0.4
+    sampler_from: float = 0.5
     texture_crop: int = 64
     # How samples are drawn: Jacobi steps from zero, or 0 for the exact sample by wavefront (which
     # takes hundreds of tiny kernels: for CPUs).
@@ -33,7 +33,7 @@ class Recipe:
     ms_ssim_weight: float = 0.0
     # Weight of each crop's rate-distortion loss: lambda ** -balance. 0.5 evens out low and high
     # rates, 0 lets high rates dominate.
-    balance: float = 0.3
+    balance: float = 0.45
     # Share of crops taken at a random reduction (which loses the sources' JPEG artefacts).
     reduced: float = 0.8
     reduction: tuple[float, float] = (0.5, 0.9)
