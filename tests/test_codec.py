@@ -225,3 +225,15 @@ def test_the_encoder_still_writes_the_golden_bytes(photo: Path) -> None:
     # float32 analysis may round a few latents otherwise on another machine.
     assert abs(len(written.stack.words) - len(golden.stack.words)) <= 2
     assert written.header.model_id == golden.header.model_id
+
+
+def test_the_shipped_model_on_the_shipped_photo(photo: Path) -> None:
+    """The default model is a trained one: its structure is right, its texture is texture."""
+    with Image.open(photo) as image:
+        crop = image.convert("RGB").crop((128, 64, 448, 320))
+    original = np.asarray(crop, float)
+    data = vlaec.compress(crop)
+    plain, textured = (np.asarray(vlaec.decompress(data, texture=t), float) for t in (0, 1))
+    assert container.info(data).bpp < 1
+    assert 10 * np.log10(255**2 / np.square(plain - original).mean()) > 27
+    assert 0 < np.abs(textured - plain).mean() < np.abs(plain - original).mean()

@@ -18,6 +18,7 @@ from .errors import BadFileError, UsageError
 from .exact import ExactPrior, GridError
 from .images import Picture
 from .model.vlae import STRIDE
+from .quantise import quantise
 from .wavefront import BAND, TextureSampler
 
 Progress = Callable[[float], None]
@@ -171,11 +172,11 @@ class Codec:
         padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
         padded = torch.from_numpy(np.pad(rgb, padding, mode="edge"))
         x = padded.permute(2, 0, 1)[None].float() / 255
-        y = self.model.encode(
-            x.contiguous(memory_format=torch.channels_last), self._levels(quality_hundredths)
-        )
-        z: np.ndarray = y[0].round().to(torch.int32).numpy()
-        return z
+        levels = self._levels(quality_hundredths)
+        y = self.model.encode(x.contiguous(memory_format=torch.channels_last), levels)
+        z = quantise(y, self.model.prior, levels, quality_hundredths / 10000)
+        chosen: np.ndarray = z[0].to(torch.int32).numpy()
+        return chosen
 
     @torch.inference_mode()
     def _render(

@@ -144,18 +144,22 @@ class Prior(nn.Module):
         Returns:
             [N, hyper_features, h, w], and KL(q(w | z_early) || p(w)) in bits, [N].
         """
-        h, w = z.shape[2:]
         q_mean, q_log_scale = self.posterior(z[:, : self.early_channels])
         hyper = q_mean + q_log_scale.exp() * torch.randn_like(q_mean)
-        planes = levels[:, :, None, None].expand(-1, -1, *hyper.shape[2:])  # [N, levels, ...]
-        features = self.hyper_synthesis(torch.cat([hyper * HYPER_INPUT_SCALE, planes], 1))
         kl = gaussian_kl(
             q_mean,
             q_log_scale,
             self.hyper_mean[:, None, None],
             self.hyper_log_scale[:, None, None].clamp(HYPER_LOG_MIN, SCALE_LOG_MAX),
         )
-        return features[:, :, :h, :w].relu(), kl.flatten(1).sum(1) / math.log(2)
+        features = self.features(hyper, levels, *z.shape[2:])
+        return features, kl.flatten(1).sum(1) / math.log(2)
+
+    def features(self, hyper: Tensor, levels: Tensor, height: int, width: int) -> Tensor:
+        """What the early groups of z [N, C, height, width] see of w: [N, features, ...]."""
+        planes = levels[:, :, None, None].expand(-1, -1, *hyper.shape[2:])  # [N, levels, ...]
+        out: Tensor = self.hyper_synthesis(torch.cat([hyper * HYPER_INPUT_SCALE, planes], 1))
+        return out[:, :, :height, :width].relu()
 
     def conditionals(self, z: Tensor, features: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of every element of z given the groups before its own.
