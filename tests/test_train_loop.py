@@ -183,6 +183,21 @@ def test_a_packed_checkpoint_resumes_with_a_warm_up(photos: Path, tmp_path: Path
     assert make_trainer(photos, second, 100).warm_from == 1
 
 
+def test_an_exported_model_can_be_trained_further(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, model, run = (tmp_path / name for name in ("first", "mine", "run"))
+    make_trainer(photos, first, 100).train(ONE_STEP, silent)
+    assert main(["export", str(first), "--to", str(model), "--description", "d"]) == 0
+    assert main(["adopt", str(model), "--run", str(run)]) == 0
+    before, after = (make_trainer(photos, folder, 100) for folder in (first, run))
+    assert after.step == before.step == 1
+    assert same(after.model.state_dict(), {k: v.half().float() for k, v in before.ema.items()})
+    after.train(ONE_STEP, silent)
+    assert main(["adopt", str(model), "--run", str(run)]) == 2
+    assert "exists" in capsys.readouterr().err
+
+
 def test_a_run_keeps_its_recipe(
     photos: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

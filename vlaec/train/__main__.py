@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from . import log
-from .export import export, pack
+from .export import adopt, export, pack
 from .loop import Report, Trainer
 from .machine import Machine
 from .plot import plot
@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(export(args.run, args.to, args.description, args.texture, args.default))
         elif args.command == "pack":
             print(pack(args.run, args.to))
+        elif args.command == "adopt":
+            print(adopt(args.model, args.run))
         else:
             print(plot(args.run))
     except (OSError, ValueError, ImportError) as error:
@@ -68,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--description", required=True)
     out.add_argument("--texture", type=float, default=1.0, help="default strength of the texture")
     out.add_argument("--default", action="store_true", help="what compress uses unless told")
+
+    adopted = commands.add_parser("adopt", help="make a run of an exported model, to train it on")
+    adopted.add_argument("model", type=Path, help="e.g. models/small")
+    adopted.add_argument("--run", type=Path, required=True)
 
     packed = commands.add_parser("pack", help="make a small checkpoint, to resume elsewhere")
     packed.add_argument("run", type=Path)

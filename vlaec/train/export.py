@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from .recipe import Recipe
 
@@ -62,4 +62,27 @@ def pack(run: Path, target: Path) -> Path:
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     kept = {k: state[k] for k in ("recipe", "step", "elapsed")}
     torch.save({**kept, "ema": {k: v.half() for k, v in state["ema"].items()}}, target)
+    return target
+
+
+def adopt(model: Path, run: Path) -> Path:
+    """Make a run of an exported model (`models/NAME`), to train it further; returns its checkpoint.
+
+    The inverse of `export`, as far as that goes: like a packed checkpoint it resumes from the EMA
+    weights, at the place of the schedule where the model was exported.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        FileExistsError: the run has a checkpoint already.
+    """
+    training = json.loads(model.with_suffix(".json").read_text())["training"]
+    weights = load_file(model.with_suffix(".safetensors"))
+    target = run / "checkpoint.pt"
+    if target.exists():
+        raise FileExistsError(f"{target} exists")
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "recipe.json").write_text(json.dumps(training["recipe"], indent=1) + "\n")
+    (run / "commands.txt").write_text("\n".join(training["commands"]) + "\n")
+    progress = {"step": training["steps"], "elapsed": 60.0 * training["minutes"]}
+    torch.save({"recipe": training["recipe"], **progress, "ema": weights}, target)
     return target
