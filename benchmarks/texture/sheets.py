@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vlaec.bench.viewer import richest_window
+
 WIDTH, HEIGHT = 160, 120  # of a crop
 _GAP, _LINE = 4, 16
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
@@ -56,17 +58,8 @@ def worst_place(original: np.ndarray, mean: np.ndarray, textured: np.ndarray) ->
     added, removed = (
         np.square(image.astype(np.float64) - original).sum(2) for image in (textured, mean)
     )
-    total = np.zeros((original.shape[0] + 1, original.shape[1] + 1))
-    total[1:, 1:] = (added - removed).cumsum(0).cumsum(1)
-    height, width = min(HEIGHT, original.shape[0]), min(WIDTH, original.shape[1])
-    windows = (
-        total[height:, width:]
-        - total[:-height, width:]
-        - total[height:, :-width]
-        + total[:-height, :-width]
-    )
-    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
-    return int(left), int(top)
+    rows, columns = richest_window(added - removed, HEIGHT, WIDTH)
+    return columns.start, rows.start
 
 
 def contact_sheet(

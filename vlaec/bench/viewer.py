@@ -57,10 +57,16 @@ def busiest_crop(image: np.ndarray, width: int, height: int) -> tuple[slice, sli
     contrast = np.zeros_like(grey)
     contrast[:, 1:] += np.abs(np.diff(grey, axis=1))
     contrast[1:] += np.abs(np.diff(grey, axis=0))
-    height, width = min(height, grey.shape[0]), min(width, grey.shape[1])
-    total = np.zeros((grey.shape[0] + 1, grey.shape[1] + 1), np.float64)
     # The root keeps one hard edge from outweighing a field of fine detail.
-    total[1:, 1:] = np.sqrt(contrast).cumsum(0).cumsum(1)
+    return richest_window(np.sqrt(contrast), height, width)
+
+
+def richest_window(score: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the window, at most `height` x `width`, with the largest sum of `score`
+    [H, W]."""
+    height, width = min(height, score.shape[0]), min(width, score.shape[1])
+    total = np.zeros((score.shape[0] + 1, score.shape[1] + 1))
+    total[1:, 1:] = score.astype(np.float64).cumsum(0).cumsum(1)
     windows = (
         total[height:, width:]
         - total[:-height, width:]
