@@ -53,3 +53,11 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.safetensors").write_bytes(data)
     (folder / "tiny.json").write_text(json.dumps(card))
     return folder
+
+
+@pytest.fixture
+def set_models(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small set models that the golden archives are made with, for $VLAEC_MODELS."""
+    folder = ROOT / "tests" / "golden_sets" / "models"
+    monkeypatch.setenv("VLAEC_MODELS", str(folder))
+    return folder

@@ -81,7 +81,7 @@ def test_no_prediction_passes_z_through(script: ModuleType) -> None:
     levels = level_weights(torch.tensor([0.5]), 6)
     plain = build(script, "no-prediction")
     assert torch.equal(
-        plain.trunk(z, mean, log_scale, levels), plain.trunk(z, mean + 1, log_scale - 1, levels)
+        plain.known(z, mean, log_scale, levels), plain.known(z, mean + 1, log_scale - 1, levels)
     )
 
 

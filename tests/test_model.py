@@ -46,12 +46,13 @@ def check_shapes(config: PhotoConfig, height: int, width: int) -> None:
     x = torch.rand(2, 3, height, width)
     out = model(x, torch.tensor([0.0, 1.0]))
     z = (2, config.latent_channels, height // 16, width // 16)
-    assert out.synthesised.mean.shape == x.shape
-    assert out.synthesised.features.shape == (2, config.features, height, width)
+    detail, features = model.texture(model.texture_synthesis.trunk(out.known))
+    assert out.mean.shape == x.shape and detail.shape == x.shape
+    assert features.shape == (2, config.features, height, width)
     assert out.prior.mean.shape == z and out.prior.log_scale.shape == z
     assert out.prior.latent_bits.shape == (2,) and (out.prior.latent_bits > 0).all()
     assert out.prior.hyper_bits.shape == (2,) and (out.prior.hyper_bits >= 0).all()
-    mixture = model.pixelcnn(x - out.synthesised.mean, out.synthesised.features)
+    mixture = model.pixelcnn(x - out.mean, features)
     assert mixture.logits.shape == (2, config.mixtures, height, width)
     for part in mixture[1:]:
         assert part.shape == (2, 3, config.mixtures, height, width)
@@ -103,10 +104,15 @@ def test_bands_of_the_picture_equal_the_whole() -> None:
     mean, log_scale = torch.randn(2, 1, 16, 6, 5).unbind()
     levels = level_weights(torch.tensor([0.4]), model.config.levels)
     whole = model.decode(z, mean, log_scale, levels)
-    trunk = model.trunk(z, mean, log_scale, levels)
-    assert trunk.shape == (1, model.config.widths[0], 24, 20)
+    known = model.known(z, mean, log_scale, levels)
+    trunk = model.synthesis.trunk(known)
+    lively = model.texture_synthesis.trunk(known)
+    assert trunk.shape == lively.shape == (1, model.config.widths[0], 24, 20)
     # Two bands of twelve rows of the trunk, each with one row of the other for the 3x3 heads.
-    upper, lower = model.heads(trunk[:, :, :13]), model.heads(trunk[:, :, 11:])
+    upper, lower = (
+        (model.mean(trunk[:, :, rows]), *model.texture(lively[:, :, rows]))
+        for rows in (slice(0, 13), slice(11, 24))
+    )
     for top, bottom, expected in zip(upper, lower, whole, strict=True):
         joined = torch.cat([top[:, :, :48], bottom[:, :, 4:]], 2)
         torch.testing.assert_close(joined, expected, atol=1e-5, rtol=1e-5)

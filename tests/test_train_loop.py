@@ -108,6 +108,30 @@ def test_the_schedule(photos: Path, tmp_path: Path) -> None:
     assert rates[-1] == pytest.approx(RECIPE.final_rate, rel=0.1)
 
 
+def test_stage_c_trains_the_texture_alone_on_a_schedule_of_its_own(
+    photos: Path, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, sampler_from=0.25, structure_until=0.5, energy_weight=1.0)
+    trainer = make_trainer(photos, tmp_path, 1000, recipe)
+    rates = {}
+    for trainer.step in (499, 500, 750, 999):
+        rates[trainer.step] = trainer._learning_rate()
+    assert rates[499] == pytest.approx(recipe.final_rate, rel=0.1) == rates[999]
+    assert rates[500] == pytest.approx(recipe.learning_rate)
+    assert rates[500] > rates[750] > rates[999]
+
+    trainer = make_trainer(photos, tmp_path, 20, recipe)
+    trainer.step = 10
+    before = {name: p.clone() for name, p in trainer.model.named_parameters()}
+    trainer.train(None, silent)
+    changed = {
+        name.split(".")[0]
+        for name, p in trainer.model.named_parameters()
+        if not torch.equal(p, before[name])
+    }
+    assert changed == {"texture_synthesis", "to_detail", "to_features", "pixelcnn"}
+
+
 def test_budgets() -> None:
     assert Budget(minutes=2).spent(999, 60) == 0.5 and Budget(steps=4).spent(1, 999) == 0.25
     assert str(Budget(minutes=2.5)) == "2.5 minutes" and str(Budget(steps=7)) == "7 steps"

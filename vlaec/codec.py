@@ -194,34 +194,39 @@ class Codec:
             torch.from_numpy(a).float()[None] for a in (z, parameters.means, parameters.log_scales)
         )
         levels = self._levels(header.quality_hundredths)
-        trunk = self.model.trunk(latent, means, log_scales, levels)
+        model = self.model
+        known = model.known(latent, means, log_scales, levels)
+        trunk = model.synthesis.trunk(known)
+        lively = model.texture_synthesis.trunk(known) if strength > 0 else None
         rows = max(1, PIXELS_AT_ONCE // (BAND * width)) * BAND
         out = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
-            mean, features = self._heads(trunk, top, bottom)
-            x = mean[:, :, :width]
-            if strength > 0:
+            band, inner = _band(trunk, top, bottom)
+            x = model.mean(band)[0, :, inner, :width]
+            if lively is not None:
 
                 def share(done: float, top: int = top, bottom: int = bottom) -> None:
                     progress((top + done * (bottom - top)) / height)
 
-                band = features[:, :, :width]
-                x = x + strength * self.sampler.sample(band, key, top // BAND, share)
+                band, inner = _band(lively, top, bottom)
+                detail, features = (t[0, :, inner, :width] for t in model.texture(band))
+                sample = self.sampler.sample(features, key, top // BAND, share)
+                x = x + strength * (detail + sample)
             out[top:bottom] = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
         return out
 
-    def _heads(self, trunk: Tensor, top: int, bottom: int) -> tuple[Tensor, Tensor]:
-        """Mean [3, rows, W] and features [F, rows, W] of the picture's rows top..bottom."""
-        # One row of the trunk more on either side feeds the 3x3 convolutions of the heads.
-        first = max(0, top // 4 - 1)
-        last = min(trunk.shape[2], -(-bottom // 4) + 1)
-        mean, features = self.model.heads(trunk[:, :, first:last])
-        inner = slice(top - 4 * first, bottom - 4 * first)
-        return mean[0, :, inner], features[0, :, inner]
-
     def _levels(self, quality_hundredths: int) -> Tensor:
         return torch.from_numpy(self.exact.level_weights(quality_hundredths)).float()[None]
+
+
+def _band(trunk: Tensor, top: int, bottom: int) -> tuple[Tensor, slice]:
+    """The part of a trunk [1, C, h, w] that feeds the picture's rows top..bottom, and where they
+    lie in what is made of it."""
+    # One row of the trunk more on either side feeds the 3x3 convolutions at full resolution.
+    first = max(0, top // 4 - 1)
+    last = min(trunk.shape[2], -(-bottom // 4) + 1)
+    return trunk[:, :, first:last], slice(top - 4 * first, bottom - 4 * first)
 
 
 def latent_shape(height: int, width: int) -> tuple[int, int]:

@@ -1,6 +1,16 @@
 """The networks of vlaec. Needs torch alone."""
 
 from .config import PRESETS, PhotoConfig
+from .set_config import SET_PRESETS, SetConfig
+from .sets import SetVLAE
 from .vlae import PhotoVLAE, Synthesised
 
-__all__ = ["PRESETS", "PhotoConfig", "PhotoVLAE", "Synthesised"]
+__all__ = [
+    "PRESETS",
+    "SET_PRESETS",
+    "PhotoConfig",
+    "PhotoVLAE",
+    "SetConfig",
+    "SetVLAE",
+    "Synthesised",
+]

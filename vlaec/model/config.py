@@ -105,11 +105,10 @@ PRESETS: dict[str, PhotoConfig] = {
     # Minutes on a data-centre GPU.
     "base": replace(
         SMALL,
-        widths=(96, 160, 192),
-        analysis_depth=(2, 3, 3),
-        synthesis_depth=(4, 4, 3),
-        latent_channels=160,
-        group_hidden=128,
-        hyper_hidden=128,
+        widths=(96, 144, 192),
+        analysis_depth=(2, 3, 2),
+        synthesis_depth=(3, 3, 2),
+        latent_channels=144,
+        group_hidden=112,
     ),
 }

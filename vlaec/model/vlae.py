@@ -1,4 +1,4 @@
-"""The photo VLAE: analysis, quality dial, latent residual prediction, synthesis, texture head."""
+"""The photo VLAE: analysis, quality dial, latent residual prediction, synthesis, texture."""
 
 from __future__ import annotations
 
@@ -15,18 +15,48 @@ from .prior import LATENT_BOUND, LATENT_INPUT_SCALE, Prior, PriorOutput
 STRIDE = 16
 
 
+class Texture(NamedTuple):
+    """What the receiver's second network makes of z: all that is re-invented."""
+
+    detail: Tensor  # [N, 3, H, W] on the [0, 1] scale: added to the mean, the likely part
+    features: Tensor  # [N, F, H, W]: what the PixelCNN is conditioned on
+
+
 class Synthesised(NamedTuple):
-    """What the receiver's network makes of z."""
+    """All that the receiver's networks make of z."""
 
     mean: Tensor  # [N, 3, H, W] on the [0, 1] scale: the picture without texture
-    features: Tensor  # [N, F, H, W]: what the PixelCNN is conditioned on
+    detail: Tensor  # [N, 3, H, W]
+    features: Tensor  # [N, F, H, W]
 
 
 class VLAEOutput(NamedTuple):
     """One training pass."""
 
-    synthesised: Synthesised
+    mean: Tensor  # [N, 3, H, W] on the [0, 1] scale: the picture without texture
+    known: Tensor  # [N, C + levels, h, w]: what both synthesis networks start from
     prior: PriorOutput
+
+
+class Synthesis(nn.Module):
+    """Mirror of the analysis, from stride 16 to full resolution in two parts: `trunk` does the
+    work at strides 16, 8 and 4, `full` is cheap and can be run on bands of rows."""
+
+    def __init__(self, config: PhotoConfig) -> None:
+        super().__init__()
+        c = config
+        w4, w8, w16 = c.widths
+        self.trunk = nn.Sequential(
+            nn.Conv2d(c.latent_channels + c.levels, w16, 3, padding=1),
+            residual_stack(w16, c.synthesis_depth[2]),
+            upsample(w16, w8),
+            residual_stack(w8, c.synthesis_depth[1]),
+            upsample(w8, w4),
+            residual_stack(w4, c.synthesis_depth[0]),
+        )
+        self.full = nn.Sequential(nn.Conv2d(w4, 16 * c.features, 1), nn.PixelShuffle(4))
+        isometric_(self.trunk)
+        isometric_(self.full)
 
 
 class PhotoVLAE(nn.Module):
@@ -61,26 +91,23 @@ class PhotoVLAE(nn.Module):
             nn.ReLU(),
             nn.Conv2d(c.latent_channels, c.latent_channels, 3, padding=1),
         )
-        self.synthesis = nn.Sequential(
-            nn.Conv2d(c.latent_channels + c.levels, w16, 3, padding=1),
-            residual_stack(w16, c.synthesis_depth[2]),
-            upsample(w16, w8),
-            residual_stack(w8, c.synthesis_depth[1]),
-            upsample(w8, w4),
-            residual_stack(w4, c.synthesis_depth[0]),
-            nn.Conv2d(w4, 32 * c.features, 1),
-            nn.PixelShuffle(4),
-        )
+        # Two networks on the same z: the faithful picture, and what makes it lifelike. The second
+        # can be trained for the eye while the first stays as it is (Yan et al. 2021, "On Perceptual
+        # Lossy Compression": the encoder of least error is also right for a perceptual decoder).
+        self.synthesis = Synthesis(config)
+        self.texture_synthesis = Synthesis(config)
         # A 3x3 convolution at full resolution: pixel-shuffle alone leaves a visible grid.
         self.to_mean = nn.Conv2d(c.features, 3, 3, padding=1)
+        self.to_detail = nn.Conv2d(c.features, 3, 3, padding=1)
         self.to_features = nn.Conv2d(c.features, c.features, 3, padding=1)
         self.pixelcnn = PixelCNN(config)
         isometric_(self.analysis)
         isometric_(nn.Sequential(self.to_latent))
-        isometric_(self.synthesis)
+        for start in self.to_detail.parameters():
+            nn.init.zeros_(start)
 
     def forward(self, x: Tensor, level: Tensor) -> VLAEOutput:
-        """Training pass.
+        """Training pass of all but the texture.
 
         Args:
             x: [N, 3, H, W] in [0, 1]; H and W multiples of 64.
@@ -92,8 +119,8 @@ class PhotoVLAE(nn.Module):
         z = y + (y.round() - y).detach()
         with torch.autocast(x.device.type, enabled=False):
             prior = self.prior(z, noisy, levels)
-        synthesised = self.decode(z, prior.mean, prior.log_scale, levels)
-        return VLAEOutput(synthesised, prior)
+        known = self.known(z, prior.mean, prior.log_scale, levels)
+        return VLAEOutput(self.mean(self.synthesis.trunk(known)), known, prior)
 
     def encode(self, x: Tensor, levels: Tensor) -> Tensor:
         """Latent before rounding, [N, C, H/16, W/16], from x [N, 3, H, W] in [0, 1]."""
@@ -103,29 +130,35 @@ class PhotoVLAE(nn.Module):
             gain = (levels @ self.log_gain).exp()[:, :, None, None]
             return (y * gain).clamp(-LATENT_BOUND, LATENT_BOUND)
 
-    def decode(self, z: Tensor, mean: Tensor, log_scale: Tensor, levels: Tensor) -> Synthesised:
-        """Picture and texture features from integer latents and what the prior said of them.
-
-        All [N, C, h, w]; the outputs have 16 times the height and width.
-        """
-        return self.heads(self.trunk(z, mean, log_scale, levels))
-
-    def trunk(self, z: Tensor, mean: Tensor, log_scale: Tensor, levels: Tensor) -> Tensor:
-        """The synthesis up to stride 4, [N, widths[0], 4 h, 4 w]."""
-        known = torch.cat([z * LATENT_INPUT_SCALE, mean * LATENT_INPUT_SCALE, log_scale], 1)
+    def known(self, z: Tensor, mean: Tensor, log_scale: Tensor, levels: Tensor) -> Tensor:
+        """What both synthesis networks start from, [N, C + levels, h, w], of integer latents and
+        what the prior said of them, all [N, C, h, w]."""
+        seen = torch.cat([z * LATENT_INPUT_SCALE, mean * LATENT_INPUT_SCALE, log_scale], 1)
         # Latent residual prediction (Minnen & Singh 2020): z was rounded before its mean was
         # known; this recovers what rounding around the mean would have kept.
-        corrected = z + 0.5 * torch.tanh(self.residual_prediction(known).float())
+        corrected = z + 0.5 * torch.tanh(self.residual_prediction(seen).float())
         scaled = corrected * (levels @ self.log_inverse_gain).exp()[:, :, None, None]
         planes = levels[:, :, None, None].expand(-1, -1, *z.shape[2:])
-        joined = torch.cat([scaled, planes], 1).contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.synthesis[:-2](joined)
-        return out
+        return torch.cat([scaled, planes], 1).contiguous(memory_format=torch.channels_last)
 
-    def heads(self, trunk: Tensor) -> Synthesised:
-        """Both heads at full resolution from (a band of) `trunk`, [N, widths[0], h, w]."""
-        full = self.synthesis[-2:](trunk)  # [N, 2F, 4h, 4w]
-        shared, own = full.chunk(2, 1)
+    def decode(self, z: Tensor, mean: Tensor, log_scale: Tensor, levels: Tensor) -> Synthesised:
+        """A whole picture from integer latents and what the prior said of them, all [N, C, h, w];
+        the outputs have 16 times the height and width."""
+        known = self.known(z, mean, log_scale, levels)
+        picture = self.mean(self.synthesis.trunk(known))
+        return Synthesised(picture, *self.texture(self.texture_synthesis.trunk(known)))
+
+    def mean(self, trunk: Tensor) -> Tensor:
+        """The faithful picture [N, 3, 4h, 4w] of (a band of) `synthesis.trunk`'s output
+        [N, widths[0], h, w]."""
+        full = self.synthesis.full(trunk)  # [N, F, 4h, 4w]
         with torch.autocast(trunk.device.type, enabled=False):
-            picture = self.to_mean(shared.float()) + 0.5
-        return Synthesised(picture, self.to_features(torch.relu(own)))
+            picture: Tensor = self.to_mean(full.float()) + 0.5
+        return picture
+
+    def texture(self, trunk: Tensor) -> Texture:
+        """The same for `texture_synthesis.trunk`: detail and features."""
+        full = self.texture_synthesis.full(trunk)
+        with torch.autocast(trunk.device.type, enabled=False):
+            detail: Tensor = self.to_detail(torch.relu(full.float()))
+        return Texture(detail, self.to_features(torch.relu(full)))

@@ -9,7 +9,9 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +22,11 @@ from .loop import Report, Trainer
 from .machine import Machine
 from .plot import plot
 from .recipe import RECIPES, Budget, Recipe
+from .sets_data import DATASETS, load
+from .sets_loop import SetTrainer
+from .sets_recipe import SET_RECIPES, SetRecipe
+
+AnyRecipe = TypeVar("AnyRecipe", Recipe, SetRecipe)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if args.command == "photo":
             _photo(args, arguments)
+        elif args.command == "set":
+            _set(args, arguments)
         elif args.command == "export":
             print(export(args.run, args.to, args.description, args.texture, args.default))
         elif args.command == "pack":
@@ -51,18 +60,21 @@ def _parser() -> argparse.ArgumentParser:
     photo.add_argument("--preset", choices=sorted(RECIPES), default="small")
     photo.add_argument("--recipe", type=Path, help="a recipe.json in place of a preset's recipe")
     photo.add_argument("--data", type=Path, required=True, help="folder of photographs")
-    budget = photo.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--minutes", type=float, help="the whole budget, over all chunks")
-    budget.add_argument("--steps", type=int, help="the same in steps: results can be repeated")
-    photo.add_argument("--chunk-minutes", type=float, help="stop earlier, to be resumed")
-    photo.add_argument("--run", type=Path, help="folder of the run (default runs/PRESET)")
     photo.add_argument("--weights", type=Path, help="folder of the LPIPS weights")
-    photo.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    photo.add_argument("--threads", type=int, help="CPU threads per process")
+    _add_run_arguments(photo)
     photo.add_argument("--compile", action="store_true", help="use torch.compile (on GPUs)")
     photo.add_argument(
         "--peak-tflops", type=float, help="of one device at bfloat16: logs the share achieved"
     )
+
+    small = commands.add_parser("set", help="train a model for sets of small images")
+    small.add_argument("--preset", choices=sorted(SET_RECIPES), default="mnist")
+    small.add_argument("--recipe", type=Path, help="a recipe.json in place of a preset's recipe")
+    small.add_argument("--data", type=Path, required=True, help="folder with the set's files")
+    small.add_argument("--dataset", choices=DATASETS, help="default: the recipe's")
+    small.add_argument("--kl-target", type=float, help="soft free bits: nats per image")
+    small.add_argument("--init", type=Path, help="a run whose best weights to start from")
+    _add_run_arguments(small)
 
     out = commands.add_parser("export", help="make a model of a run's EMA weights")
     out.add_argument("run", type=Path)
@@ -84,6 +96,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_run_arguments(command: argparse.ArgumentParser) -> None:
+    """What every kind of run is told."""
+    budget = command.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="the whole budget, over all chunks")
+    budget.add_argument("--steps", type=int, help="the same in steps: results can be repeated")
+    command.add_argument("--chunk-minutes", type=float, help="stop earlier, to be resumed")
+    command.add_argument("--run", type=Path, help="folder of the run (default runs/PRESET)")
+    command.add_argument(
+        "--device", choices=("cpu", "cuda"), help="default: cuda where there is one"
+    )
+    command.add_argument("--threads", type=int, help="CPU threads per process")
+
+
 def _photo(args: argparse.Namespace, arguments: list[str]) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -94,7 +119,7 @@ def _photo(args: argparse.Namespace, arguments: list[str]) -> None:
     try:
         run: Path = args.run or Path("runs") / args.preset
         run.mkdir(parents=True, exist_ok=True)
-        recipe = _recipe(run, args.recipe, args.preset)
+        recipe = _own_recipe(run, Recipe, args.recipe, RECIPES[args.preset])
         budget = Budget(args.minutes, args.steps)
         trainer = Trainer(recipe, args.data, run, budget, args.weights, machine)
         if trainer.rank == 0:
@@ -109,6 +134,27 @@ def _photo(args: argparse.Namespace, arguments: list[str]) -> None:
             dist.destroy_process_group()
 
 
+def _set(args: argparse.Namespace, arguments: list[str]) -> None:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    machine = Machine(_device(args.device))
+    machine.tune()
+    run: Path = args.run or Path("runs") / args.preset
+    run.mkdir(parents=True, exist_ok=True)
+    given = {"dataset": args.dataset, "kl_target": args.kl_target}
+    changes = {name: value for name, value in given.items() if value is not None}
+    recipe = _own_recipe(run, SetRecipe, args.recipe, SET_RECIPES[args.preset], **changes)
+    budget = Budget(args.minutes, args.steps)
+    trainer = SetTrainer(recipe, load(recipe.dataset, args.data), run, budget, machine)
+    if args.init is not None:
+        trainer.start_from(args.init)
+    with open(run / "commands.txt", "a") as file:
+        file.write("bin/train " + shlex.join(arguments) + "\n")
+    with _reporter(budget) as report:
+        done = trainer.train(args.chunk_minutes, report)
+    print("finished" if done else "resume with the same command", flush=True)
+
+
 def _device(name: str | None) -> torch.device:
     """The device of this process."""
     if name == "cuda" and not torch.cuda.is_available():
@@ -120,23 +166,28 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _recipe(run: Path, given: Path | None, preset: str) -> Recipe:
-    """The run's own recipe: written when it starts, read when it resumes."""
+def _own_recipe(
+    run: Path, kind: type[AnyRecipe], given: Path | None, preset: AnyRecipe, **changes: Any
+) -> AnyRecipe:
+    """The run's own recipe: written when it starts, read when it resumes.
+
+    A run that starts takes the file `given` or else the preset, with `changes`.
+    """
     path = run / "recipe.json"
+    source = given or (path if path.exists() else None)
+    recipe = replace(_read_recipe(kind, source) if source else preset, **changes)
     if not path.exists():
-        recipe = RECIPES[preset] if given is None else _read_recipe(given)
         partial = path.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(recipe.to_dict(), indent=1) + "\n")
         partial.replace(path)
-    own = _read_recipe(path)
-    if given is not None and own != _read_recipe(given):
-        raise ValueError(f"{run} was started with another recipe than {given}")
-    return own
+    if recipe != _read_recipe(kind, path):
+        raise ValueError(f"{run} was started with another recipe")
+    return recipe
 
 
-def _read_recipe(path: Path) -> Recipe:
+def _read_recipe(kind: type[AnyRecipe], path: Path) -> AnyRecipe:
     try:
-        return Recipe.from_dict(json.loads(path.read_text()))
+        return kind.from_dict(json.loads(path.read_text()))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is no recipe: {error}") from error
 

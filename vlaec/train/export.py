@@ -7,22 +7,34 @@ import json
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
 
 from .recipe import Recipe
+from .sets_recipe import SetRecipe
 
 
 def export(run: Path, target: Path, description: str, texture: float, default: bool) -> Path:
     """Write `target`.safetensors and `target`.json from a run's EMA weights; returns the card.
 
+    Of a set model's run they are those with the best ELBO on the validation images.
+
     Raises:
         FileNotFoundError: the run has no checkpoint.
+        ValueError: a set model shall be the default, which is for photographs.
     """
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    recipe = Recipe.from_dict(state["recipe"])
-    tensors = {k: v.half().contiguous() for k, v in state["ema"].items()}
+    recipe = _recipe(state["recipe"])
+    tensors = {k: v.half().contiguous() for k, v in state.get("best", state["ema"]).items()}
+    kind: dict[str, Any]
+    if isinstance(recipe, SetRecipe):
+        if default:
+            raise ValueError("a model for sets of small images cannot be the default")
+        kind = {"kind": "set"}
+    else:
+        kind = {"kind": "photo", "texture": texture}
     data = save(tensors, metadata={"config": json.dumps(recipe.model.to_dict())})
     weights = target.with_suffix(".safetensors")
     weights.write_bytes(data)
@@ -32,7 +44,7 @@ def export(run: Path, target: Path, description: str, texture: float, default: b
         "description": description,
         "parameters": sum(t.numel() for t in tensors.values()),
         "bytes": len(data),
-        "texture": texture,
+        **kind,
         "default": default,
         "training": {
             "date": date.today().isoformat(),
@@ -49,6 +61,10 @@ def export(run: Path, target: Path, description: str, texture: float, default: b
     return path
 
 
+def _recipe(values: dict[str, Any]) -> Recipe | SetRecipe:
+    return SetRecipe.from_dict(values) if "dataset" in values else Recipe.from_dict(values)
+
+
 def pack(run: Path, target: Path) -> Path:
     """Write the EMA weights of a run in half precision, and how far it is, as `target`.
 
@@ -60,7 +76,7 @@ def pack(run: Path, target: Path) -> Path:
         FileNotFoundError: the run has no checkpoint.
     """
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    kept = {k: state[k] for k in ("recipe", "step", "elapsed")}
+    kept = {k: state[k] for k in ("recipe", "step", "elapsed", "kl_weight") if k in state}
     torch.save({**kept, "ema": {k: v.half() for k, v in state["ema"].items()}}, target)
     return target
 

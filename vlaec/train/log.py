@@ -43,9 +43,11 @@ class Meter:
         losses = {
             "loss": float(mean.total),
             "bpp": float(mean.rate),
-            "psnr": 10 * math.log10(255**2 / max(float(mean.mse), 1e-9)),
+            "psnr": _psnr(float(mean.mse)),
             "nll": float(mean.likelihood),
             "lpips": float(mean.perceptual),
+            "energy": float(mean.energy),
+            "texture_psnr": _psnr(float(mean.texture_mse)),
             "mean_lpips": float(mean.mean_perceptual),
             "dissimilarity": float(mean.dissimilarity),
         }
@@ -55,6 +57,11 @@ class Meter:
         if peak_tflops is not None:
             speed["peak_share"] = tflops / peak_tflops
         return losses | speed
+
+
+def _psnr(mse: float) -> float:
+    """Decibels of a mean squared error on the 0..255 scale; 0 where nothing was measured."""
+    return 10 * math.log10(255**2 / mse) if mse > 0 else 0.0
 
 
 def append(path: Path, row: Row) -> None:

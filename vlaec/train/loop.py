@@ -98,8 +98,9 @@ class Trainer:
         peak = self.machine.peak_tflops
         meter = log.Meter()
         while self._progress() < 1 and self.elapsed - before < chunk:
-            texture = self._progress() >= self.recipe.sampler_from
-            losses = self._one_step(texture)
+            progress = self._progress()
+            texture = progress >= self.recipe.sampler_from
+            losses = self._one_step(texture, progress < self.recipe.structure_until)
             meter.add(losses, pixels, pixels * self.flops[texture])
             self.step += 1
             self._set_clock(before + time.monotonic() - started)
@@ -118,7 +119,7 @@ class Trainer:
     def _progress(self) -> float:
         return self.budget.spent(self.step, self.elapsed)
 
-    def _one_step(self, texture: bool) -> Losses:
+    def _one_step(self, texture: bool, structure: bool = True) -> Losses:
         """One update. On a GPU nothing here waits for it."""
         recipe = self.recipe
         for group in self.optimiser.param_groups:
@@ -132,7 +133,7 @@ class Trainer:
             room = (recipe.crop - recipe.texture_crop) // 16 + 1
             corner = (16 * int(random.integers(room)), 16 * int(random.integers(room)))
         with self.machine.autocast():
-            losses: Losses = self.objective(x, level, corner)
+            losses: Losses = self.objective(x, level, corner, structure)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         if self.world > 1:
@@ -162,7 +163,10 @@ class Trainer:
     def _learning_rate(self) -> float:
         recipe = self.recipe
         warm = min(1.0, (self.step - self.warm_from + 1) / recipe.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(self._progress(), 1.0)))
+        progress, end = self._progress(), recipe.structure_until
+        # Stage C has a schedule of its own.
+        done = progress / end if progress < end else (progress - end) / (1 - end) if end < 1 else 1
+        cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         return warm * (recipe.final_rate + (recipe.learning_rate - recipe.final_rate) * cosine)
 
     def _batch(self, random: np.random.Generator) -> Tensor:

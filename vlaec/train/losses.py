@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..model.pixelcnn import PixelCNN, SamplingNoise, draw_noise, mixture_bits, sample_mixture
-from ..model.vlae import PhotoVLAE
+from ..model.vlae import PhotoVLAE, VLAEOutput
 from ..perceptual import LPIPS
 from ..wavefront import TextureSampler
+from .energy import energy_distance
 from .recipe import Recipe
 from .ssim import ms_ssim
 
@@ -22,10 +23,22 @@ class Losses(NamedTuple):
     total: Tensor
     rate: Tensor  # bits per pixel
     mse: Tensor  # of the mean, 0..255 scale
-    likelihood: Tensor  # bits per subpixel
-    perceptual: Tensor  # LPIPS of mean + sample
-    mean_perceptual: Tensor  # LPIPS of the mean
     dissimilarity: Tensor  # 1 - MS-SSIM of the mean
+    mean_perceptual: Tensor  # LPIPS of the mean
+    perceptual: Tensor  # LPIPS of the texture: mean + detail + sample
+    likelihood: Tensor  # bits per subpixel
+    energy: Tensor  # nats, see `energy_distance`, of the texture
+    texture_mse: Tensor  # of the texture, 0..255 scale
+
+
+class TextureLosses(NamedTuple):
+    """What stage B adds."""
+
+    perceptual: Tensor
+    likelihood: Tensor
+    energy: Tensor
+    log_mse: Tensor
+    mse: Tensor
 
 
 class Objective(nn.Module):
@@ -35,51 +48,78 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.recipe = recipe
+        self.lpips = lpips
         self.texture = TextureLoss(model.pixelcnn, model.config.temperature, recipe, lpips)
 
-    def forward(self, x: Tensor, level: Tensor, corner: tuple[int, int] | None) -> Losses:
+    def forward(
+        self, x: Tensor, level: Tensor, corner: tuple[int, int] | None, structure: bool = True
+    ) -> Losses:
         """Losses of a batch.
 
         Args:
             x: [N, 3, H, W] in [0, 1].
             level: [N] in [0, 1], the quality of each crop.
-            corner: top-left corner of the square that the sampler is trained on, or None in
+            corner: top-left corner of the square that the texture is trained on, or None in
                 stage A.
+            structure: whether what decides z and the mean is trained; not in stage C.
         """
+        recipe = self.recipe
+        with torch.set_grad_enabled(structure and torch.is_grad_enabled()):
+            out = self.model(x, level)
+            total, rate, mse, dissimilarity, mean_perceptual = self._structure(x, level, out)
+        zero = torch.zeros_like(total)
+        texture = TextureLosses(zero, zero, zero, zero, zero)
+        if not structure:
+            total = zero
+        if corner is not None:
+            detail, features = self.model.texture(self.model.texture_synthesis.trunk(out.known))
+            rows, columns = (slice(c, c + recipe.texture_crop) for c in corner)
+            square = (t[:, :, rows, columns] for t in (x, out.mean, detail, features))
+            texture = self.texture(*square)
+            total = (
+                total
+                + recipe.perceptual_weight * texture.perceptual
+                + recipe.likelihood_weight * texture.likelihood
+                + recipe.energy_weight * texture.energy
+                + recipe.texture_fidelity * texture.log_mse
+            )
+        return Losses(
+            total,
+            rate,
+            mse,
+            dissimilarity,
+            mean_perceptual,
+            texture.perceptual,
+            texture.likelihood,
+            texture.energy,
+            texture.mse,
+        )
+
+    def _structure(
+        self, x: Tensor, level: Tensor, out: VLAEOutput
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Rate-distortion loss, then rate, MSE, dissimilarity and LPIPS of the mean."""
         recipe, config = self.recipe, self.model.config
-        out = self.model(x, level)
         pixels = x.shape[2] * x.shape[3]
         rate = (out.prior.latent_bits + out.prior.hyper_bits) / pixels  # [N]
-        mse = ((out.synthesised.mean - x) * 255).square().flatten(1).mean(1)  # [N]
+        mse = ((out.mean - x) * 255).square().flatten(1).mean(1)  # [N]
         distortion, dissimilarity = mse, torch.zeros_like(mse)
         if recipe.ms_ssim_weight:
-            dissimilarity = 1 - ms_ssim(out.synthesised.mean, x)
+            dissimilarity = 1 - ms_ssim(out.mean, x)
             distortion = mse + recipe.ms_ssim_weight * dissimilarity
         span = math.log(config.lambda_max / config.lambda_min)
         weight = config.lambda_min * torch.exp(level * span)
         middle = config.rate_weight(0.5)
         balance = (weight / middle) ** -recipe.balance
         total = ((rate + weight * distortion) * balance).mean()
-        likelihood = perceptual = mean_perceptual = torch.zeros_like(total)
-        if corner is not None:
-            rows, columns = (slice(c, c + recipe.texture_crop) for c in corner)
-            square = (t[:, :, rows, columns] for t in (x, *out.synthesised))
-            likelihood, perceptual, mean_perceptual = self.texture(*square)
-            total = (
-                total
-                + recipe.likelihood_weight * likelihood
-                + recipe.perceptual_weight * perceptual
-                + recipe.mean_perceptual_weight * mean_perceptual
-            )
-        return Losses(
-            total,
-            rate.mean(),
-            mse.mean(),
-            likelihood,
-            perceptual,
-            mean_perceptual,
-            dissimilarity.mean(),
-        )
+        mean_perceptual = torch.zeros_like(total)
+        if recipe.mean_perceptual_weight and self.lpips is not None:
+            with torch.no_grad():
+                reference = self.lpips.features(x)
+            seen = self.lpips.features(out.mean)
+            mean_perceptual = self.lpips.distance(reference, seen).mean()
+            total = total + recipe.mean_perceptual_weight * mean_perceptual
+        return total, rate.mean(), mse.mean(), dissimilarity.mean(), mean_perceptual
 
 
 class TextureLoss(nn.Module):
@@ -95,9 +135,9 @@ class TextureLoss(nn.Module):
         self.lpips = lpips
 
     def forward(
-        self, target: Tensor, mean: Tensor, features: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Bits per subpixel, LPIPS of mean + sample (which leaves the mean alone), LPIPS of mean.
+        self, target: Tensor, mean: Tensor, detail: Tensor, features: Tensor
+    ) -> TextureLosses:
+        """Losses of mean + detail + sample, which leave the mean alone.
 
         A sample is the fixed point of "compute all pixels at once from the previous guess" under
         fixed noise (Song et al. 2021): it is drawn without gradient, then one such step carries the
@@ -106,16 +146,17 @@ class TextureLoss(nn.Module):
         Args:
             target: [N, 3, S, S] in [0, 1].
             mean: [N, 3, S, S] of the synthesis.
-            features: [N, F, S, S] of the synthesis.
+            detail: [N, 3, S, S] of the texture synthesis.
+            features: [N, F, S, S] of the texture synthesis.
         """
         recipe, cnn = self.recipe, self.pixelcnn
         n, size = len(target), target.shape[2]
-        fixed = mean.detach().float()
-        noise = draw_noise((n, size, size), cnn.mixtures, fixed)
+        likely = mean.detach().float() + detail
+        noise = draw_noise((n, size, size), cnn.mixtures, likely)
         residual = self._draw(features, noise)
         sample = sample_mixture(cnn(residual, features), noise, self.temperature)
 
-        truth = target - fixed
+        truth = target - likely.detach()
         # Contexts are partly the model's own samples: a likelihood trained on true contexts alone
         # breaks out in salt-and-pepper once its own samples become the context.
         share = 0.7 * torch.rand(n, 1, 1, 1, device=target.device)
@@ -123,17 +164,17 @@ class TextureLoss(nn.Module):
         context = torch.where(own, sample.detach(), truth)
         bits = mixture_bits(cnn(context, features), truth).mean() / 3
 
-        perceptual = mean_perceptual = torch.zeros_like(bits)
-        if self.lpips is not None:
+        texture = likely + sample
+        mse = ((texture - target) * 255).square().flatten(1).mean(1)  # [N]
+        perceptual = energy = torch.zeros_like(bits)
+        if self.lpips is not None and recipe.perceptual_weight:
             with torch.no_grad():
                 reference = self.lpips.features(target)
-            if recipe.perceptual_weight:
-                seen = self.lpips.features(fixed + sample)
-                perceptual = self.lpips.distance(reference, seen).mean()
-            if recipe.mean_perceptual_weight:
-                seen = self.lpips.features(mean)
-                mean_perceptual = self.lpips.distance(reference, seen).mean()
-        return bits, perceptual, mean_perceptual
+            perceptual = self.lpips.distance(reference, self.lpips.features(texture)).mean()
+        if recipe.energy_weight:
+            energy = energy_distance(texture, target).mean()
+        # In logarithms a decibel counts the same at every quality.
+        return TextureLosses(perceptual, bits, energy, (mse + 1).log().mean(), mse.mean())
 
     @torch.no_grad()
     def _draw(self, features: Tensor, noise: SamplingNoise) -> Tensor:

@@ -8,13 +8,19 @@ import numpy as np
 
 from . import log
 
+# What a panel shows, if the log has it; set models log the last four alone.
 PANELS = {
     "loss": "loss",
     "bpp": "rate, bits per pixel",
     "psnr": "PSNR of the mean, dB",
     "nll": "NLL, bits per subpixel",
     "lpips": "LPIPS of the sample",
+    "elbo": "ELBO, nats per image",
+    "validation_elbo": "validation ELBO, nats",
+    "kl": "KL, nats per image",
+    "kl_weight": "weight of the KL",
 }
+SIGNED = ("elbo", "validation_elbo")  # elsewhere 0 says that there was no such term (stage A)
 SMOOTHING = 9  # rows of the log
 
 
@@ -31,19 +37,21 @@ def plot(run: Path) -> Path:
     from matplotlib import pyplot
 
     rows = log.read(run / "log.jsonl")
-    minutes = np.array([row["minutes"] for row in rows])
-    figure, axes = pyplot.subplots(len(PANELS), 1, figsize=(7, 11), sharex=True)
-    for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
-        values = np.array([row[name] for row in rows])
-        shown = np.where(values > 0, values, np.nan)  # stage A has no texture terms
+    panels = [(name, label) for name, label in PANELS.items() if any(name in row for row in rows)]
+    figure, axes = pyplot.subplots(len(panels), 1, figsize=(7, 2.2 * len(panels)), sharex=True)
+    for axis, (name, label) in zip(axes, panels, strict=True):
+        # Not every row has a validation.
+        minutes, values = np.array([(r["minutes"], r[name]) for r in rows if name in r]).T
+        shown = values if name in SIGNED else np.where(values > 0, values, np.nan)
         axis.plot(minutes, shown, color="0.8", linewidth=0.8)
-        if len(rows) >= SMOOTHING:
+        if len(shown) >= SMOOTHING:
             window = np.ones(SMOOTHING) / SMOOTHING
-            middle = minutes[SMOOTHING // 2 : len(rows) - SMOOTHING // 2]
+            middle = minutes[SMOOTHING // 2 : len(shown) - SMOOTHING // 2]
             axis.plot(middle, np.convolve(shown, window, "valid"), color="C0")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
-    axes[0].set_yscale("log")
+        if name == "loss":
+            axis.set_yscale("log")
     axes[-1].set_xlabel("minutes")
     figure.tight_layout()
     path = run / "log.png"

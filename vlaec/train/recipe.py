@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..model.config import PRESETS, PhotoConfig
@@ -20,14 +20,18 @@ class Recipe:
     warmup_steps: int = 200
     clip_norm: float = 1.0
     ema: float = 0.999
-    # Stage A (p < sampler_from): rate and fidelity. Stage B adds the sampler.
+    # Stage A (p < sampler_from): rate and fidelity. Stage B adds the texture. In stage C
+    # (p >= structure_until) only the texture is trained: files and texture 0 stay as they are.
     sampler_from: float = 0.5
+    structure_until: float = 1.0
     texture_crop: int = 64
     # How samples are drawn: Jacobi steps from zero, or 0 for the exact sample by wavefront (which
     # takes hundreds of tiny kernels: for CPUs).
     jacobi_steps: int = 0
-    perceptual_weight: float = 1.0  # of the sample's LPIPS
+    perceptual_weight: float = 3.0  # of the texture's LPIPS
     likelihood_weight: float = 0.02  # per bit and subpixel
+    energy_weight: float = 0.2  # per nat of the texture's local energy in three octaves
+    texture_fidelity: float = 0.2  # per nat of the texture's MSE: 0.23 nats are 1 dB
     mean_perceptual_weight: float = 0.0  # of the mean's LPIPS
     # 1 - MS-SSIM in units of MSE: the distortion is MSE + ms_ssim_weight * (1 - MS-SSIM).
     ms_ssim_weight: float = 0.0
@@ -83,12 +87,28 @@ class Budget:
         return elapsed / (60 * self.minutes)
 
 
+# Shares of the stages, and weights of the texture's losses, with which `small` was finished.
+_STAGED = Recipe(
+    sampler_from=0.3,
+    structure_until=0.55,
+    perceptual_weight=6.0,
+    energy_weight=0.6,
+    texture_fidelity=0.02,
+    likelihood_weight=0.01,
+)
+
 RECIPES: dict[str, Recipe] = {
     "tiny": Recipe(
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
     ),
-    "small": Recipe(model=PRESETS["small"]),
-    "base": Recipe(
-        model=PRESETS["base"], jacobi_steps=8, batch=32, crop=256, texture_crop=128, ema=0.9995
+    "small": replace(_STAGED, model=PRESETS["small"], texture_crop=96),
+    "base": replace(
+        _STAGED,
+        model=PRESETS["base"],
+        jacobi_steps=8,
+        batch=32,
+        crop=256,
+        texture_crop=128,
+        ema=0.9995,
     ),
 }

@@ -1,0 +1,72 @@
+"""Training recipes of set models, as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from ..model.set_config import SET_PRESETS, SetConfig
+from .sets_data import DATASETS
+
+
+@dataclass(frozen=True)
+class SetRecipe:
+    """How a set model is trained. Progress runs from 0 to 1 over the budget."""
+
+    model: SetConfig = field(default_factory=SetConfig)
+    dataset: str = "mnist-static"
+    batch: int = 64
+    learning_rate: float = 2e-3
+    final_rate: float = 1e-5
+    warmup_steps: int = 200
+    weight_decay: float = 0.0  # decoupled (AdamW)
+    clip_norm: float = 100.0  # of nats per image
+    ema: float = 0.999
+    bfloat16: bool = True
+    flips: bool = False  # left-right
+    shifts: int = 0  # up to so many pixels in each direction, for sets too small for the model
+    # Soft free bits (Chen et al. 2016, appendix): the KL's weight rises or falls by `kl_rate` per
+    # step while the KL is more than `kl_tolerance` above, or is below, so many nats. 0: weight 1.
+    kl_target: float = 0.0
+    kl_tolerance: float = 0.05
+    kl_rate: float = 0.1
+    # The weights with the best ELBO on so many validation images, looked at so many times, are
+    # what the run is worth.
+    validations: int = 20
+    validation_images: int = 5000
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise ValueError(f"dataset must be one of {', '.join(DATASETS)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SetRecipe:
+        """Inverse of `to_dict`; what is not given has its default.
+
+        Raises:
+            ValueError: an unknown field.
+        """
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown recipe settings: {', '.join(unknown)}")
+        return cls(**values | {"model": SetConfig.from_dict(values.get("model", {}))})
+
+
+TINY = SetRecipe(batch=16, warmup_steps=5, ema=0.9, bfloat16=False, validation_images=16)
+
+SET_RECIPES: dict[str, SetRecipe] = {
+    "mnist": SetRecipe(model=SET_PRESETS["mnist"], kl_target=12.0),
+    # A twelfth of MNIST's images: unless they are varied the model soon learns them by heart.
+    "caltech": SetRecipe(
+        model=SET_PRESETS["mnist"], dataset="caltech", kl_target=12.0, flips=True, shifts=2
+    ),
+    "cifar": SetRecipe(model=SET_PRESETS["cifar"], dataset="cifar10", flips=True, clip_norm=5000.0),
+    # Seconds to train: for tests.
+    "tiny-binary": replace(TINY, model=SET_PRESETS["tiny-binary"]),
+    "tiny-colour": replace(TINY, model=SET_PRESETS["tiny-colour"], dataset="cifar10", flips=True),
+}
