@@ -12,16 +12,23 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from vlaec import __version__, files
+from vlaec.archive_cli import archive, show_archive
 from vlaec.bench.cli import bench
 from vlaec.errors import BadImageError, UsageError, VlaecError
+from vlaec.terminal import (
+    check_streams,
+    force_option,
+    json_option,
+    progress_bar,
+    show,
+    source_argument,
+)
 
 
 class _Program(click.Group):
@@ -73,10 +80,7 @@ class _Number(click.FloatRange):
         return number
 
 
-_source = click.argument("source", metavar="IN")
 _output = click.option("-o", "--output", metavar="OUT", help="Output file; - is standard output.")
-_force = click.option("--force", is_flag=True, help="Overwrite the output if it exists.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,14 +90,14 @@ def cli() -> None:
 
 
 @cli.command()
-@_source
+@source_argument
 @_output
 @click.option(
     *("-q", "--quality"), type=_Number(0, 100), default=50, show_default=True, help="0 to 100."
 )
 @click.option("--model", metavar="NAME", help="Model to compress with; see `vlaec models`.")
-@_force
-@_json
+@force_option
+@json_option
 def compress(
     source: str, output: str | None, quality: float, model: str | None, force: bool, as_json: bool
 ) -> None:
@@ -104,28 +108,28 @@ def compress(
     from vlaec import container, images
 
     output = output or ("-" if source == "-" else str(Path(source).with_suffix(".vlae")))
-    _check_streams(output, as_json)
+    check_streams(output, as_json)
     original = files.read_bytes(source)
     files.check_output(output, force, source)
     try:
         picture = images.read(io.BytesIO(original))
     except BadImageError as error:
-        raise BadImageError(f"{_show(source)}: {error}") from error
+        raise BadImageError(f"{show(source)}: {error}") from error
 
     from vlaec import codec
 
     start = time.perf_counter()
-    with _progress("compressing") as progress:
+    with progress_bar("compressing") as progress:
         data = codec.encode(picture, quality, model, progress)
     seconds = time.perf_counter() - start
     files.write_atomically(output, data, force)
     if picture.reduced:
-        click.echo(f"vlaec: {_show(source)} has 16 bits per channel; only 8 are kept", err=True)
+        click.echo(f"vlaec: {show(source)} has 16 bits per channel; only 8 are kept", err=True)
     _report(container.info(data), source, output, seconds, as_json, {"reduced": picture.reduced})
 
 
 @cli.command()
-@_source
+@source_argument
 @_output
 @click.option(
     "--texture",
@@ -144,8 +148,8 @@ def compress(
     type=click.Choice(["png", "webp", "tiff", "jpeg"]),
     help="Format of the picture.  [default: by the suffix of OUT, else png]",
 )
-@_force
-@_json
+@force_option
+@json_option
 def decompress(
     source: str,
     output: str | None,
@@ -164,7 +168,7 @@ def decompress(
     form = form or _format_of(output)
     suffix = images.OUTPUT_FORMATS[form][0]
     output = output or ("-" if source == "-" else str(Path(source).with_suffix(suffix)))
-    _check_streams(output, as_json)
+    check_streams(output, as_json)
     data = files.read_bytes(source)
     files.check_output(output, force, source)
     info = container.info(data)
@@ -172,7 +176,7 @@ def decompress(
     from vlaec import codec
 
     start = time.perf_counter()
-    with _progress("decompressing") as progress:
+    with progress_bar("decompressing") as progress:
         picture = codec.decode(data, texture, seed, progress)
     seconds = time.perf_counter() - start
     files.write_atomically(output, images.to_bytes(picture, form), force)
@@ -184,13 +188,17 @@ def decompress(
 
 
 @cli.command()
-@_source
-@_json
+@source_argument
+@json_option
 def info(source: str, as_json: bool) -> None:
-    """Show what a .vlae file holds: size, model, bytes per stream, predicted against actual."""
-    from vlaec import container
+    """Show what a .vlae or .vlaa file holds: size, model, bytes, predicted against actual."""
+    from vlaec import archive_container, container
 
-    summary = container.info(files.read_bytes(source))
+    data = files.read_bytes(source)
+    if data.startswith(archive_container.MAGIC):
+        show_archive(source, archive_container.info(data), as_json)
+        return
+    summary = container.info(data)
     header = summary.header
     facts = {
         "file": source,
@@ -211,7 +219,7 @@ def info(source: str, as_json: bool) -> None:
     name = facts["model"] or "not installed"
     more = summary.stack_bits / max(summary.predicted_bits, 1) - 1
     rows = {
-        "file": f"{_show(source)} (format version {summary.version})",
+        "file": f"{show(source)} (format version {summary.version})",
         "picture": f"{header.width} x {header.height}, {'grey' if header.grey else 'colour'}",
         "quality": f"{header.quality:g}",
         "model": f"{name} ({header.model_id.hex()})",
@@ -227,20 +235,21 @@ def info(source: str, as_json: bool) -> None:
 
 
 @cli.command()
-@_json
+@json_option
 def models(as_json: bool) -> None:
     """List the installed models."""
     from vlaec import zoo
 
-    fields = ("name", "id", "description", "parameters", "bytes", "default")
+    fields = ("name", "id", "kind", "description", "parameters", "bytes", "default")
     cards = [{key: getattr(card, key) for key in fields} for card in zoo.list_models()]
     if as_json:
         click.echo(json.dumps(cards))
         return
+    width = max((len(card["name"]) for card in cards), default=0)
     for card in cards:
         mark = " (default)" if card["default"] else ""
         size = f"{card['parameters'] / 1e6:.1f} M parameters, {card['bytes'] / 1e6:.1f} MB"
-        click.echo(f"{card['name']:<10} {card['id']}  {size}{mark}: {card['description']}")
+        click.echo(f"{card['name']:<{width}} {card['id']}  {size}{mark}: {card['description']}")
 
 
 def _format_of(output: str | None) -> str:
@@ -254,15 +263,6 @@ def _format_of(output: str | None) -> str:
     if suffix and output is not None and not output.startswith("/dev/"):
         raise UsageError(f"the suffix {suffix} names no known format; choose one with --format")
     return "png"
-
-
-def _check_streams(output: str, as_json: bool) -> None:
-    if output != "-":
-        return
-    if as_json:
-        raise UsageError("--json and -o - both want standard output")
-    if sys.stdout.isatty():
-        raise UsageError("standard output is a terminal; name a file with -o")
 
 
 def _common(info: Any) -> dict[str, Any]:
@@ -290,28 +290,11 @@ def _report(
         click.echo(json.dumps({**facts, "seconds": round(seconds, 3)}))
     elif sys.stderr.isatty():
         size = f"{info.total} bytes, {info.bpp:.3f} bits per pixel"
-        arrow = f"{_show(source)} -> {_show(output)}"
+        arrow = f"{show(source)} -> {show(output)}"
         click.echo(f"{arrow}: {size}, {seconds:.1f} s", err=True)
 
 
-def _show(path: str) -> str:
-    return "standard stream" if path == "-" else path
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[float], None] | None]:
-    """A bar on stderr if that is a terminal; yields the function to call with 0..1, or None."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda fraction: bar.update(task, completed=fraction)
-
-
+cli.add_command(archive)
 cli.add_command(bench)
 
 

@@ -1,18 +1,29 @@
 """The `.vlae` container, version 1: a fixed header, then chunks, each with its own CRC32.
 
-This file is the only one that knows bytes, and `docs/FORMAT.md` says the same in words. Everything
-is little-endian. Without metadata the container adds at most 48 bytes to the stack's words.
+Only this file and `vlaec.chunks` know its bytes, and `docs/FORMAT.md` says the same in words.
+Everything is little-endian. Without metadata the container adds at most 48 bytes to the stack's
+words.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from vlaec.chunks import (
+    CRC_SIZE,
+    check_header,
+    chunk_size,
+    expand,
+    pack_varint,
+    read_chunks,
+    seal,
+    squeeze,
+    unpack_varint,
+    write_chunk,
+)
 from vlaec.errors import BadFileError, BadImageError
 
 MAGIC = b"VLAE"
@@ -21,8 +32,6 @@ MAX_PIXELS = 2**28
 MAX_METADATA = 2**26  # bytes of one ICC, EXIF or XMP block once it is expanded
 
 _HEADER = struct.Struct("<4sBBIIH8sBBI")
-_CRC = struct.Struct("<I")
-_CHUNK = struct.Struct("<cI")
 _EXCESS = struct.Struct("<h")
 _GREY = 1
 _NAMES = {b"Z": "stack", b"A": "alpha", b"i": "icc", b"e": "exif", b"x": "xmp"}
@@ -130,12 +139,12 @@ def pack(container: Container) -> bytes:
         header.texture_255,
         header.z_crc,
     )
-    parts = [fixed, _CRC.pack(zlib.crc32(fixed)), _chunk(b"Z", _pack_stack(container.stack))]
+    parts = [seal(fixed), write_chunk(b"Z", _pack_stack(container.stack))]
     if container.alpha is not None:
-        parts.append(_chunk(b"A", container.alpha))
+        parts.append(write_chunk(b"A", container.alpha))
     for kind, block in ((b"i", container.icc), (b"e", container.exif), (b"x", container.xmp)):
         if block is not None:
-            parts.append(_chunk(kind, _pack_metadata(_NAMES[kind], block)))
+            parts.append(write_chunk(kind, _pack_metadata(_NAMES[kind], block)))
     return b"".join(parts)
 
 
@@ -154,10 +163,10 @@ def info(data: bytes) -> Info:
     """What a `.vlae` file holds, without decoding its picture. Raises BadFileError."""
     header, chunks = _parse(data)
     stack = _unpack_stack(chunks[b"Z"])
-    sizes = {"header": _HEADER.size + _CRC.size}
+    sizes = {"header": _HEADER.size + CRC_SIZE}
     for kind, payload in chunks.items():
         name = _NAMES.get(kind, "unknown")
-        sizes[name] = sizes.get(name, 0) + _CHUNK.size + len(payload) + _CRC.size
+        sizes[name] = sizes.get(name, 0) + chunk_size(payload)
     bits = 32 * len(stack.words)
     return Info(header, VERSION, stack.bits_back, bits, bits - stack.excess, sizes, len(data))
 
@@ -165,31 +174,14 @@ def info(data: bytes) -> Info:
 def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
     """Header and payloads by chunk type, all CRCs checked."""
     header = _unpack_header(data)
-    chunks: dict[bytes, bytes] = {}
-    for kind, payload in _read_chunks(data, _HEADER.size + _CRC.size):
-        if kind in chunks:
-            raise BadFileError(f"damaged file: two chunks of type {kind.decode()}")
-        if kind not in _NAMES and kind.isupper():
-            raise BadFileError(f"the file needs a newer vlaec (chunk {kind.decode()})")
-        chunks[kind] = payload
+    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
     if b"Z" not in chunks:
         raise BadFileError("truncated file: the picture's data is missing")
     return header, chunks
 
 
 def _unpack_header(data: bytes) -> Header:
-    if not data:
-        raise BadFileError("the file is empty")
-    if not data.startswith(MAGIC[: len(data)]):
-        raise BadFileError("not a .vlae file")
-    if len(data) > 4 and data[4] != VERSION:  # before the CRC: its place may depend on the version
-        if data[4] > VERSION:
-            raise BadFileError(f"the file has format version {data[4]} and needs a newer vlaec")
-        raise BadFileError(f"damaged file: there is no format version {data[4]}")
-    if len(data) < _HEADER.size + _CRC.size:
-        raise BadFileError("truncated file: it ends within the header")
-    if zlib.crc32(data[: _HEADER.size]) != _CRC.unpack_from(data, _HEADER.size)[0]:
-        raise BadFileError("damaged file: the header's checksum is wrong")
+    check_header(data, MAGIC, VERSION, _HEADER.size, ".vlae")
     _, _, flags, width, height, quality, model_id, seed, texture, z_crc = _HEADER.unpack_from(data)
     if flags & ~_GREY:
         raise BadFileError("the file uses flags of a newer vlaec")
@@ -199,35 +191,14 @@ def _unpack_header(data: bytes) -> Header:
         raise BadFileError(f"damaged file: {error}") from error
 
 
-def _read_chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
-    while position < len(data):
-        if len(data) - position < _CHUNK.size:
-            raise BadFileError("truncated or damaged file: it ends within a chunk")
-        kind, length = _CHUNK.unpack_from(data, position)
-        end = position + _CHUNK.size + length
-        if end + _CRC.size > len(data):
-            raise BadFileError("truncated or damaged file: it ends within a chunk")
-        if zlib.crc32(data[position:end]) != _CRC.unpack_from(data, end)[0]:
-            raise BadFileError("damaged file: a chunk's checksum is wrong")
-        if not kind.isalpha():
-            raise BadFileError("damaged file: a chunk's type is not a letter")
-        yield kind, data[position + _CHUNK.size : end]
-        position = end + _CRC.size
-
-
-def _chunk(kind: bytes, payload: bytes) -> bytes:
-    body = _CHUNK.pack(kind, len(payload)) + payload
-    return body + _CRC.pack(zlib.crc32(body))
-
-
 def _pack_stack(stack: Stack) -> bytes:
     excess = max(-32767, min(32767, stack.excess))
     words = np.ascontiguousarray(stack.words, dtype="<u4").tobytes()
-    return _pack_varint(stack.bits_back) + _EXCESS.pack(excess) + words
+    return pack_varint(stack.bits_back) + _EXCESS.pack(excess) + words
 
 
 def _unpack_stack(payload: bytes) -> Stack:
-    bits_back, start = _unpack_varint(payload)
+    bits_back, start = unpack_varint(payload, 0, "count of bits-back symbols")
     if len(payload) < start + _EXCESS.size or (len(payload) - start - _EXCESS.size) % 4:
         raise BadFileError("damaged file: the stack is not a whole number of words")
     (excess,) = _EXCESS.unpack_from(payload, start)
@@ -235,48 +206,11 @@ def _unpack_stack(payload: bytes) -> Stack:
     return Stack(words.astype(np.uint32), bits_back, excess)
 
 
-def _pack_varint(value: int) -> bytes:
-    """LEB128: seven bits per byte, low ones first, the top bit set on all but the last byte."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _unpack_varint(payload: bytes) -> tuple[int, int]:
-    """Value and number of bytes read; at most 5 bytes and none superfluous."""
-    value = 0
-    for i, byte in enumerate(payload[:5]):
-        value |= (byte & 127) << 7 * i
-        if byte < 128:
-            if byte == 0 and i > 0:
-                break
-            return value, i + 1
-    raise BadFileError("damaged file: bad count of bits-back symbols")
-
-
 def _pack_metadata(name: str, block: bytes) -> bytes:
-    """One byte, 0 for raw and 1 for zlib, then the block in the shorter of the two forms."""
     if len(block) > MAX_METADATA:
         raise BadImageError(f"the {name.upper()} block of the picture exceeds {MAX_METADATA} bytes")
-    squeezed = zlib.compress(block, 9)
-    return b"\x01" + squeezed if len(squeezed) < len(block) else b"\x00" + block
+    return squeeze(block)
 
 
 def _unpack_metadata(kind: bytes, payload: bytes | None) -> bytes | None:
-    if payload is None:
-        return None
-    method, block = payload[:1], payload[1:]
-    if method == b"\x01":
-        inflater = zlib.decompressobj()
-        try:
-            block = inflater.decompress(block, MAX_METADATA + 1)
-        except zlib.error:
-            method = b""
-        if not inflater.eof or inflater.unused_data:
-            method = b""
-    if method not in (b"\x00", b"\x01") or len(block) > MAX_METADATA:
-        raise BadFileError(f"damaged file: bad {_NAMES[kind].upper()} chunk")
-    return block
+    return None if payload is None else expand(payload, MAX_METADATA, _NAMES[kind].upper())

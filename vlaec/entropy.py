@@ -72,8 +72,13 @@ class _Draw:
 
 def gaussian_bits(symbols: np.ndarray, gaussians: Gaussians, at: slice = slice(None)) -> np.ndarray:
     """-log2 of the mass of unit cells around integers, elementwise, as the coder charges it."""
-    x = torch.from_numpy(np.abs(symbols - gaussians.means[at]))
-    scale = torch.from_numpy(gaussians.scales[at])
+    return cell_bits(symbols, gaussians.means[at], gaussians.scales[at])
+
+
+def cell_bits(symbols: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """As `gaussian_bits`, from arrays of one shape."""
+    x = torch.from_numpy(np.abs(symbols - means))
+    scale = torch.from_numpy(scales)
     mass = torch.special.ndtr((0.5 - x) / scale) - torch.special.ndtr((-0.5 - x) / scale)
     bits: np.ndarray = -torch.log2(mass.clamp_min(2.0**-MAX_BITS)).numpy()
     return bits

@@ -9,6 +9,8 @@ Convolutions are matrix products on gathered inputs: Winograd and FFT algorithms
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -126,9 +128,8 @@ class _ExactConv:
 
 def to_grid(x: Tensor) -> Tensor:
     """Round to the activation grid and clamp."""
-    return ((x * ACTIVATION_GRID).round() / ACTIVATION_GRID).clamp(
-        -ACTIVATION_BOUND, ACTIVATION_BOUND
-    )
+    scaled = (x * ACTIVATION_GRID).round_()
+    return scaled.mul_(1 / ACTIVATION_GRID).clamp_(-ACTIVATION_BOUND, ACTIVATION_BOUND)
 
 
 class Gaussians:
@@ -140,6 +141,12 @@ class Gaussians:
         lowest = round((log_min - SCALE_LOG_MIN) * SCALE_STEPS)
         index = ((log_scale - SCALE_LOG_MIN) * SCALE_STEPS).round()
         self.indices = index.clamp(lowest, SCALE_COUNT - 1).to(torch.int64).numpy()
+
+    def __getitem__(self, part: slice) -> Gaussians:
+        """Some of them, by the first axis."""
+        chosen = copy.copy(self)
+        chosen.means, chosen.indices = self.means[part], self.indices[part]
+        return chosen
 
     @property
     def scales(self) -> np.ndarray:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlaec.errors import OutputError, UsageError
@@ -71,6 +72,41 @@ def write_atomically(path: str, data: bytes, force: bool = False) -> None:
                 os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_folder(path: str, force: bool) -> None:
+    """Raise OutputError at once for what `write_folder` would refuse after minutes of work."""
+    if os.path.isdir(path):
+        if not force:
+            raise _exists(path)
+    else:
+        check_output(path, force=False)
+
+
+def write_folder(path: str, contents: Iterable[tuple[str, bytes]], force: bool = False) -> None:
+    """Write files, by name, into a new folder, whole or not at all.
+
+    With `force` they may go into a folder that exists, over files of the same names. Raises
+    OutputError; no temporary folder is left behind by it, nor by an interrupt.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".vlaec-{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.mkdir()
+        try:
+            for name, data in contents:
+                (temporary / name).write_bytes(data)
+            if force and target.is_dir():
+                for file in temporary.iterdir():
+                    os.replace(file, target / file.name)
+            else:
+                os.rename(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:

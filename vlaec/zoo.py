@@ -10,14 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import ModelMissingError
+from .errors import ModelMissingError, UsageError
 
 if TYPE_CHECKING:
-    from .model import PhotoVLAE
+    from torch import Tensor
+
+    from .model import PhotoVLAE, SetVLAE
+
+    Model = TypeVar("Model", PhotoVLAE, SetVLAE)
+
+KINDS = ("photo", "set")
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,8 @@ class Card:
     parameters: int
     bytes: int
     default: bool
-    texture: float  # default strength of its texture
+    texture: float  # default strength of its texture; of no meaning for sets
+    kind: str  # "photo", or "set" for sets of small images
     path: Path
 
     @property
@@ -55,15 +63,23 @@ def list_models() -> list[Card]:
 def _read_card(path: Path) -> Card:
     try:
         values = json.loads(path.read_text())
+        kind = _known_kind(values.get("kind", "photo"))
         return Card(
             name=path.stem,
             path=path.with_suffix(".safetensors"),
             **{k: values[k] for k in ("sha256", "description", "parameters", "bytes")},
             default=bool(values.get("default", False)),
-            texture=float(values["texture"]),
+            texture=float(values["texture"] if kind == "photo" else 0),
+            kind=kind,
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelMissingError(f"model card {path.name} cannot be read: {error}") from error
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"models of kind {kind!r} are newer than this program")
+    return kind
 
 
 def find_name(model_id: bytes) -> str | None:
@@ -94,16 +110,52 @@ def find(name: str | None = None, model_id: bytes | None = None) -> Card:
 
 
 def load(card: Card) -> PhotoVLAE:
-    """Read a model's weights, in evaluation mode.
+    """Read a photo model's weights, in evaluation mode.
 
     Raises:
         ModelMissingError: the file is missing, damaged, or not the one of the card.
+        UsageError: the model is for sets of small images.
     """
+    from .model import PhotoConfig, PhotoVLAE
+
+    if card.kind != "photo":
+        raise UsageError(f"model {card.name} is for sets of small images: use vlaec archive")
+    return _filled(card, lambda config: PhotoVLAE(PhotoConfig.from_dict(config)))
+
+
+def load_set(card: Card) -> SetVLAE:
+    """Read a set model's weights, in evaluation mode.
+
+    Raises:
+        ModelMissingError: the file is missing, damaged, or not the one of the card.
+        UsageError: the model is for photographs.
+    """
+    from .model import SetConfig, SetVLAE
+
+    if card.kind != "set":
+        raise UsageError(f"model {card.name} is for photographs, not for sets of small images")
+    return _filled(card, lambda config: SetVLAE(SetConfig.from_dict(config)))
+
+
+def _filled(card: Card, build: Callable[[dict[str, Any]], Model]) -> Model:
+    """The network that `build` makes of the config in the weights file, with those weights."""
     import torch
+
+    try:
+        config, tensors = _read_weights(card)
+        model = build(config)
+        model.load_state_dict(tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
+    # Convolutions run several times faster on CPUs in this memory format.
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval().requires_grad_(False)
+
+
+def _read_weights(card: Card) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Config and float32 tensors of a weights file that is the one of its card."""
     from safetensors import SafetensorError
     from safetensors.torch import load as load_tensors
-
-    from .model import PhotoConfig, PhotoVLAE
 
     try:
         data = card.path.read_bytes()
@@ -113,13 +165,9 @@ def load(card: Card) -> PhotoVLAE:
         raise ModelMissingError(f"weights of model {card.name} are not those of its card")
     try:
         config = json.loads(_metadata(data)["config"])
-        model = PhotoVLAE(PhotoConfig.from_dict(config))
-        model.load_state_dict({k: v.float() for k, v in load_tensors(data).items()})
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
-    # Convolutions run several times faster on CPUs in this memory format.
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval().requires_grad_(False)
+        return config, {k: v.float() for k, v in load_tensors(data).items()}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def _metadata(data: bytes) -> dict[str, str]:
