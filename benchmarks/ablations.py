@@ -132,10 +132,11 @@ ROWS = {
     "no-prediction": Row("no latent residual prediction", build=without_prediction),
     "lpips-mean": Row(
         "LPIPS on the mean, not on the sample",
-        lambda r: replace(r, perceptual_weight=0.0, mean_perceptual_weight=1.0),
+        lambda r: replace(r, perceptual_weight=0.0, mean_perceptual_weight=r.perceptual_weight),
     ),
     "lpips-both": Row(
-        "LPIPS on the mean and on the sample", lambda r: replace(r, mean_perceptual_weight=1.0)
+        "LPIPS on the mean and on the sample",
+        lambda r: replace(r, mean_perceptual_weight=r.perceptual_weight),
     ),
     "lpips-none": Row("no LPIPS", lambda r: replace(r, perceptual_weight=0.0)),
     "ms-ssim": Row(
@@ -208,7 +209,7 @@ def evaluate(
         prior = model.prior(z, z, levels)
         out = model.decode(z, prior.mean, prior.log_scale, levels)
         texture = sampler.sample(out.features[0], key=index)
-        mean, sampled = to_pixels(out.mean), to_pixels(out.mean + texture)
+        mean, sampled = to_pixels(out.mean), to_pixels(out.mean + out.detail + texture)
         mse = float(np.mean((mean.astype(np.float64) - square) ** 2))
         bpp = float(prior.latent_bits + prior.hyper_bits) / SIDE**2
         point = {

@@ -19,7 +19,7 @@ from . import spectrum
 from .render import Layers, SizeSearch, bits_per_pixel, read_layers, sample, sample_in_parallel
 from .residuals import Tally
 
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STRENGTHS = (0.0, 0.5, 1.0)
 MEAN, FULL, DEFAULT, AVIF = "texture 0", "texture 1", "default", "AVIF"
 ROWS = (*(f"texture {strength:g}" for strength in STRENGTHS), DEFAULT, AVIF)
 TEMPERATURES = (0.7, 1.0)  # of the samples whose residuals are counted

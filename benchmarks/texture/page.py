@@ -37,8 +37,9 @@ def write_page(results: dict[str, Any], command: str) -> str:
                 _changes(results),
                 "## Strength per file",
                 "Mean over files with the strength that each file names, with the best single "
-                "strength of the five, and with each file's own best: more than the last cannot be "
-                "gained by choosing. *Worse*: files whose default is worse than texture 0.",
+                "strength of those measured, and with each file's own best: more than the last "
+                "cannot be gained by choosing. *Worse*: files whose default is worse than "
+                "texture 0.",
                 _choices(results),
                 "## Residuals",
                 *_residuals(results),

@@ -21,6 +21,7 @@ class Layers(NamedTuple):
     """What a file says of a picture, on the [0, 1] scale of pixels."""
 
     mean: Tensor  # [3, H, W]
+    detail: Tensor  # [3, H, W]
     features: Tensor  # [F, H, W]
     key: int  # of the sampling noise
     strength: float  # the file's own
@@ -43,15 +44,17 @@ def read_layers(codec: Codec, data: bytes) -> Layers:
         torch.from_numpy(a).float()[None] for a in (z, parameters.means, parameters.log_scales)
     )
     levels = torch.from_numpy(codec.exact.level_weights(quality)).float()[None]
-    mean, features = codec.model.decode(latent, means, log_scales, levels)
+    made = codec.model.decode(latent, means, log_scales, levels)
     inside = (0, slice(None), slice(header.height), slice(header.width))
     key = header.z_crc | header.seed << 32
-    return Layers(mean[inside], features[inside], key, header.texture)
+    return Layers(*(part[inside] for part in made), key, header.texture)
 
 
 def sample(codec: Codec, layers: Layers, temperature: float) -> Tensor:
-    """Residual [3, H, W], each pixel from those sampled before it, as decoding does."""
-    return TextureSampler(codec.model.pixelcnn, temperature).sample(layers.features, layers.key)
+    """Residual [3, H, W], detail and sample, each pixel from those sampled before it, as decoding
+    does."""
+    sampler = TextureSampler(codec.model.pixelcnn, temperature)
+    return layers.detail + sampler.sample(layers.features, layers.key)
 
 
 @torch.inference_mode()
@@ -70,13 +73,13 @@ def sample_in_parallel(codec: Codec, layers: Layers, temperature: float, steps: 
         for _ in range(steps):
             residual = sample_mixture(cnn(residual, features), noise, temperature)
         bands.append(residual[0])
-    return torch.cat(bands, 1)
+    return layers.detail + torch.cat(bands, 1)
 
 
 @torch.inference_mode()
 def bits_per_pixel(codec: Codec, layers: Layers, residual: Tensor) -> float:
     """-log2 p of a true residual [3, H, W] by the sampler, given z and the true context."""
-    truth = residual[None]
+    truth = (residual - layers.detail)[None]
     mixture = codec.model.pixelcnn(truth, layers.features[None])
     return float(mixture_bits(mixture, truth).mean())
 
