@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +15,7 @@ from torch import Tensor, nn
 from ..model.config import PhotoConfig
 from ..model.vlae import PhotoVLAE
 from ..perceptual import LPIPS
-from . import log
+from . import checkpoint, log
 from .data import PhotoSet, photo_paths
 from .losses import Losses, Objective
 from .machine import Machine, flops_per_pixel
@@ -202,19 +199,11 @@ class Trainer:
             "elapsed": self.elapsed,
             "warm_from": self.warm_from,
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        checkpoint.write(self.checkpoint, state)
 
     def _load(self) -> None:
         """Take up a checkpoint, whole or packed (see `vlaec.train.export.pack`)."""
-        try:
-            # On the host: everything is copied to where it belongs.
-            state: dict[str, Any] = torch.load(
-                self.checkpoint, map_location="cpu", weights_only=True
-            )
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"{self.checkpoint} is damaged") from error
+        state = checkpoint.read(self.checkpoint)
         if Recipe.from_dict(state["recipe"]) != self.recipe:
             raise ValueError(f"{self.checkpoint} was made by another recipe")
         self.step, self.elapsed = state["step"], state["elapsed"]

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-import pickle
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..model.sets import SetVLAE
-from . import log
+from . import checkpoint, log
 from .loop import LOG_SECONDS, SAVE_SECONDS, Report
 from .machine import Machine
 from .recipe import Budget
@@ -81,7 +78,7 @@ class SetTrainer:
         """
         if self.step:
             return
-        state = _read_checkpoint(other / "checkpoint.pt")
+        state = checkpoint.read(other / "checkpoint.pt")
         if SetRecipe.from_dict(state["recipe"]).model != self.recipe.model:
             raise ValueError(f"the model of {other} is another one")
         self.model.load_state_dict(state.get("best", state["ema"]))
@@ -221,13 +218,11 @@ class SetTrainer:
             "validation_due": self.validation_due,
             "warm_from": self.warm_from,
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        checkpoint.write(self.checkpoint, state)
 
     def _load(self) -> None:
         """Take up a checkpoint, whole or packed (see `vlaec.train.export.pack`)."""
-        state = _read_checkpoint(self.checkpoint)
+        state = checkpoint.read(self.checkpoint)
         if SetRecipe.from_dict(state["recipe"]) != self.recipe:
             raise ValueError(f"{self.checkpoint} was made by another recipe")
         self.step, self.elapsed = state["step"], state["elapsed"]
@@ -292,11 +287,3 @@ class _Meter:
         kl, likelihood = float(self.kl) / self.count, float(self.likelihood) / self.count
         speed = self.count * batch / self.seconds
         return {"elbo": likelihood - kl, "kl": kl, "images_per_second": speed}
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is damaged") from error
-    return state
