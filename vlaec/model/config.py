@@ -9,6 +9,18 @@ from typing import Any
 RECEPTIVE_FIELDS = ("4x2", "5x3", "7x4")
 
 
+def settings(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
+    """Values read from JSON as arguments of a dataclass: its lists are tuples.
+
+    Raises:
+        ValueError: a field that `cls` does not have.
+    """
+    unknown = sorted(set(values) - {field.name for field in fields(cls)})
+    if unknown:
+        raise ValueError(f"unknown {what} settings: {', '.join(unknown)}")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
 @dataclass(frozen=True)
 class PhotoConfig:
     """Sizes of the photo VLAE. `to_dict` / `from_dict` carry it inside a weights file."""
@@ -74,12 +86,7 @@ class PhotoConfig:
         Raises:
             ValueError: an unknown field, or sizes that contradict each other.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"unknown model settings: {', '.join(unknown)}")
-        own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**own)
+        return cls(**settings(cls, values, "model"))
 
 
 SMALL = PhotoConfig()

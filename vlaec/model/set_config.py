@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .config import RECEPTIVE_FIELDS
+from .config import RECEPTIVE_FIELDS, settings
 
 KINDS = ("binary", "colour")
 PRIORS = ("made", "groups", "gaussian")
@@ -95,11 +95,7 @@ class SetConfig:
         Raises:
             ValueError: an unknown field, or sizes that contradict each other.
         """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown model settings: {', '.join(unknown)}")
-        own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**own)
+        return cls(**settings(cls, values, "model"))
 
 
 MNIST = SetConfig()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..model.config import PRESETS, PhotoConfig
+from ..model.config import PRESETS, PhotoConfig, settings
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,8 @@ class Recipe:
         Raises:
             ValueError: an unknown field.
         """
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown recipe settings: {', '.join(unknown)}")
-        rest: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        rest["model"] = PhotoConfig.from_dict(values.get("model", {}))
-        return cls(**rest)
+        own = settings(cls, values, "recipe")
+        return cls(**own | {"model": PhotoConfig.from_dict(values.get("model", {}))})
 
 
 @dataclass(frozen=True)

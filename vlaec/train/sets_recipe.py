@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..model.config import settings
 from ..model.set_config import SET_PRESETS, SetConfig
 from .sets_data import DATASETS
 
@@ -51,10 +52,8 @@ class SetRecipe:
         Raises:
             ValueError: an unknown field.
         """
-        unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown recipe settings: {', '.join(unknown)}")
-        return cls(**values | {"model": SetConfig.from_dict(values.get("model", {}))})
+        own = settings(cls, values, "recipe")
+        return cls(**own | {"model": SetConfig.from_dict(values.get("model", {}))})
 
 
 TINY = SetRecipe(batch=16, warmup_steps=5, ema=0.9, bfloat16=False, validation_images=16)
