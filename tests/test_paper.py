@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import save
 
 from benchmarks.paper import __main__ as paper
-from benchmarks.paper import density, identity
+from benchmarks.paper import colour, density, identity, table
 from benchmarks.paper.baselines import ROWS
-from benchmarks.paper.figure import GAP, LINE, sheet
+from benchmarks.paper.figure import GAP, LINE, labelled, sheet
 from benchmarks.paper.record import evenly
 from vlaec.bench.likelihood import likelihoods
-from vlaec.model.set_config import SET_PRESETS
+from vlaec.model.set_config import SET_PRESETS, SetConfig
 from vlaec.model.sets import SetVLAE
 from vlaec.train import sets_data
 from vlaec.train.sets_data import SetData
@@ -30,7 +31,9 @@ from vlaec.train.sets_recipe import SET_RECIPES
 SMALL = replace(
     SET_PRESETS["tiny-binary"], height=28, width=28, latent_channels=4, latent_stride=28
 )
+SMALL_COLOUR = replace(SET_PRESETS["tiny-colour"], height=32, width=32)
 RANDOM = np.random.default_rng(0)
+BENCHMARKS = Path(paper.__file__).parent.parent
 
 
 def digits(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,18 +50,25 @@ def write_idx(path: Path, values: np.ndarray) -> None:
     path.write_bytes(b"\0\0\x08" + bytes([values.ndim]) + shape + values.tobytes())
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a small MNIST in `data`, and an untrained model named "digits"."""
-    data, models = tmp_path / "data", tmp_path / "models"
-    data.mkdir()
-    models.mkdir()
-    for split, (images, labels) in {"train": digits(1300), "t10k": digits(30)}.items():
-        write_idx(data / f"{split}-images-idx3-ubyte", images)
-        write_idx(data / f"{split}-labels-idx1-ubyte", labels)
+def objects(n: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy colour images [n, side, side, 3] whose class 0..9 is their hue, and the classes."""
+    labels = np.arange(n, dtype=np.uint8) % 10
+    hues = np.random.default_rng(1).integers(0, 226, (10, 3))
+    noise = RANDOM.integers(0, 30, (n, side, side, 3))
+    return (hues[labels, None, None] + noise).astype(np.uint8), labels
+
+
+def write_cifar(path: Path, n: int) -> None:
+    images, labels = objects(n, 32)
+    rows = images.transpose(0, 3, 1, 2).reshape(n, -1)
+    path.write_bytes(np.column_stack([labels, rows]).tobytes())
+
+
+def write_model(folder: Path, name: str, config: SetConfig) -> None:
+    """An untrained model."""
     torch.manual_seed(0)
-    weights = {key: value.half() for key, value in SetVLAE(SMALL).state_dict().items()}
-    packed = save(weights, metadata={"config": json.dumps(SMALL.to_dict())})
+    weights = {key: value.half() for key, value in SetVLAE(config).state_dict().items()}
+    packed = save(weights, metadata={"config": json.dumps(config.to_dict())})
     card = {
         "kind": "set",
         "sha256": hashlib.sha256(packed).hexdigest(),
@@ -66,10 +76,28 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "parameters": 1,
         "bytes": len(packed),
     }
-    (models / "digits.safetensors").write_bytes(packed)
-    (models / "digits.json").write_text(json.dumps(card))
+    (folder / f"{name}.safetensors").write_bytes(packed)
+    (folder / f"{name}.json").write_text(json.dumps(card))
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small MNIST and CIFAR-10 in `data`; untrained models "digits", "c", "g"."""
+    data, models = tmp_path / "data", tmp_path / "models"
+    data.mkdir()
+    models.mkdir()
+    for split, (images, labels) in {"train": digits(1300), "t10k": digits(30)}.items():
+        write_idx(data / f"{split}-images-idx3-ubyte", images)
+        write_idx(data / f"{split}-labels-idx1-ubyte", labels)
+    for i in range(1, 6):
+        write_cifar(data / f"data_batch_{i}.bin", 40)
+    write_cifar(data / "test_batch.bin", 20)
+    write_model(models, "digits", SMALL)
+    write_model(models, "c", SMALL_COLOUR)
+    write_model(models, "g", replace(SMALL_COLOUR, grey_context=True))
     monkeypatch.setenv("VLAEC_MODELS", str(models))
     monkeypatch.setattr(sets_data, "MNIST_HOLD_OUT", 20)
+    monkeypatch.setattr(sets_data, "CIFAR_HOLD_OUT", 10)
     recipe = replace(SET_RECIPES["tiny-binary"], model=SMALL)
     monkeypatch.setitem(SET_RECIPES, "tiny-binary", recipe)
     return tmp_path
@@ -102,6 +130,48 @@ def test_commands(workplace: Path) -> None:
     assert "78.53" in text  # the paper's
     assert "(figure-digits.png)" in text and (results / "figure-digits.png").exists()
     assert "What a lossy archive keeps of a digit" in text
+
+
+def test_commands_on_colour(workplace: Path) -> None:
+    results = workplace / "results"
+    data = ("--data", str(workplace / "data"))
+    models = ("--models", "c", "g", *data)
+    counts = ("--samples", "4", "--images", "3", "--all-samples", "2", "--dataset", "cifar10")
+    out = ("--out", str(results / "likelihood.json"))
+    assert paper.main(["likelihood", "--model", "g", *data, *counts, *out]) == 0
+    assert paper.main(["fields", *models, "--images", "3", "--out", str(results)]) == 0
+    counts = ("--images", "4", "--decompressions", "3", "--epochs", "1")
+    assert paper.main(["colour", *models, *counts, "--out", str(results / "colour.json")]) == 0
+    assert paper.main(["table", "--results", str(results)]) == 0
+
+    drawn = json.loads((results / "fields.json").read_text())
+    assert [m["window"] for m in drawn["models"]] == ["4x2", "4x2 grey"]
+    with Image.open(results / drawn["picture"]) as picture:
+        rows, columns = 1 + 2 * 2, 3
+        assert picture.height == rows * (3 * 32 + GAP) - GAP + 2 * LINE
+        assert picture.width > columns * (3 * 32 + GAP)
+
+    found = json.loads((results / "colour.json").read_text())
+    assert (found["images"], found["decompressions"]) == (4, 3)
+    assert [m["model"] for m in found["models"]] == ["c", "g"]
+    flat, other = found["references"]
+    assert flat["texture_energy"] == 0 and flat["texture_correlation"] is None
+    assert flat["colour_error"] < 1 < other["colour_error"]
+    for measured in (*found["models"], other):
+        assert measured["texture_energy"] > 0 and 0 < measured["psnr"] < 60
+
+    text = (results / "table.md").read_text()
+    likelihood = json.loads((results / "likelihood.json").read_text())
+    share = -likelihood["all"]["kl"]["nats"][0] / likelihood["all"]["elbo"]["nats"][0]
+    assert f"{100 * share:.1f} %" in text.split("What z has to tell")[1]
+    assert "(fields.png)" in text
+    assert f"| 4x2 grey, `g` | {found['models'][1]['bytes'] / 4:.1f} |" in text
+    assert f"{found['models'][0]['colour_error']:.2f}" in text
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in BENCHMARKS.glob("*/table.md")))
+def test_committed_tables_are_those_of_their_results(folder: Path) -> None:
+    assert (folder / "table.md").read_text() == table.report(table.read_results(folder))
 
 
 def test_baselines_resume_and_keep_what_is_finished(
@@ -193,16 +263,139 @@ def test_the_classifier_tells_digits_apart() -> None:
     assert others["decodes_recognised"] == 0
 
 
+def test_the_classifier_tells_colours_apart() -> None:
+    images, labels = objects(1280, 8)
+    data = SetData(images, images, images, train_labels=labels, test_labels=labels)
+    network = identity.train_classifier(data, epochs=3)
+    originals, truth = images[:50], labels[:50]
+    same = identity.agreement(network, originals, originals, truth)
+    assert same["originals_recognised"] == same["decodes_recognised"] > 0.9
+    assert same["same_answer"] == 1
+    others = np.roll(originals, 1, 0)
+    measured = colour.evaluate(network, originals, [originals, others], truth)
+    assert measured["decodes_recognised"] == pytest.approx(same["decodes_recognised"] / 2, abs=0.05)
+    assert measured["originals_recognised"] == same["originals_recognised"]
+
+
+def test_a_classifier_needs_grey_or_colour_images_with_labels() -> None:
+    images, labels = digits(10)
+    for data in (
+        SetData(images // 230, images, images, train_labels=labels),
+        SetData(images, images, images, dynamic=True),
+        SetData(objects(10, 8)[0], images, images),
+    ):
+        with pytest.raises(ValueError, match="labels"):
+            identity.train_classifier(data, epochs=1)
+
+
+def test_shifts_and_mirrors_are_all_that_varies() -> None:
+    image = RANDOM.integers(0, 256, (7, 9, 3), np.uint8)
+    margin = identity.CROP_MARGIN
+    padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), "reflect")
+    cuts = [padded[y : y + 7, x : x + 9] for y, x in product(range(2 * margin + 1), repeat=2)]
+    allowed = {cut.tobytes() for cut in (*cuts, *(cut[:, ::-1] for cut in cuts))}
+    varied = identity.shift_and_mirror(np.stack([image] * 3000), np.random.default_rng(0))
+    assert varied.shape == (3000, 7, 9, 3)
+    assert {one.tobytes() for one in varied} == allowed
+
+
+def pictures(seed: int, *shape: int) -> np.ndarray:
+    """Random colour images [*shape, H, W, 3] whose sides are multiples of 4."""
+    random = np.random.default_rng(seed)
+    height, width = 4 * random.integers(1, 4, 2)
+    return random.integers(0, 256, (*shape, height, width, 3), np.uint8)
+
+
+@given(seed=st.integers(0, 1000))
+def test_means_of_constant_blocks_are_exact(seed: int) -> None:
+    means = pictures(seed, 2)
+    flat = colour.spread(means)
+    assert flat.shape == (2, 4 * means.shape[1], 4 * means.shape[2], 3)
+    np.testing.assert_array_equal(colour.block_means(flat), means)
+    np.testing.assert_array_equal(colour.without_texture(flat), flat)
+    # Each block is where it belongs: a pixel's mean is that of the block it lies in.
+    np.testing.assert_array_equal(flat[:, 3::4, 0::4], means)
+
+
+@given(seed=st.integers(0, 1000))
+def test_nothing_differs_from_itself(seed: int) -> None:
+    images = pictures(seed, 3)
+    same = colour.fidelity(images, images[None])
+    assert same["psnr"] is None and same["psnr_of_means"] is None
+    assert same["colour_error"] == same["luma_error"] == 0
+    assert same["texture_energy"] == pytest.approx(1)
+    assert same["texture_correlation"] == pytest.approx(1)
+
+
+@given(seed=st.integers(0, 1000), change=st.integers(1, 40))
+def test_a_change_of_grey_is_no_change_of_colour(seed: int, change: int) -> None:
+    images = pictures(seed, 2) // 2
+    found = colour.fidelity(images, (images + np.uint8(change))[None])
+    assert found["colour_error"] == pytest.approx(0, abs=1e-9)
+    assert found["luma_error"] == pytest.approx(change)
+    decibels = 20 * np.log10(255 / change)
+    assert found["psnr"] == pytest.approx(decibels)
+    assert found["psnr_of_means"] == pytest.approx(decibels)
+    assert found["texture_correlation"] == pytest.approx(1)
+
+
+@given(seed=st.integers(0, 1000))
+def test_texture_moves_within_blocks(seed: int) -> None:
+    images = pictures(seed, 2)
+    n, height, width, _ = images.shape
+    blocks = images.reshape(n, height // 4, 4, width // 4, 4, 3)[:, :, ::-1].reshape(images.shape)
+    found = colour.fidelity(images, blocks[None])
+    assert found["psnr_of_means"] is None and found["luma_error"] == found["colour_error"] == 0
+    assert found["texture_energy"] == pytest.approx(1)
+    assert found["texture_correlation"] < 0.9
+    flat = colour.fidelity(images, colour.without_texture(images)[None])
+    assert flat["texture_energy"] == 0 and flat["texture_correlation"] is None
+    assert flat["luma_error"] <= 0.5 and flat["colour_error"] <= 1
+
+
+@given(seed=st.integers(0, 1000))
+def test_decodes_count_alike(seed: int) -> None:
+    images, *decodes = pictures(seed, 4, 2)
+    errors = [10 ** (-colour.fidelity(images, one[None])["psnr"] / 10) for one in decodes]
+    together = colour.fidelity(images, np.stack(decodes))["psnr"]
+    assert together == pytest.approx(-10 * np.log10(np.mean(errors)))
+
+
+def test_luma_and_colour_are_those_of_jpeg() -> None:
+    image = RANDOM.integers(0, 256, (40, 40, 3), np.uint8)
+    luma, chroma = colour.ycbcr(image.astype(float))
+    expected = np.asarray(Image.fromarray(image).convert("YCbCr")).astype(float)
+    found = np.concatenate([luma[..., None], chroma + 128], -1)
+    assert np.abs(found - expected).max() <= 1  # Pillow rounds
+
+
+def test_labels_stand_beside_their_blocks() -> None:
+    rows = [RANDOM.integers(0, 255, (3, 16, 16, 3), np.uint8) for _ in range(4)]
+    blocks, scale = [rows[:1], rows[1:3], rows[3:]], 3
+    pictures = np.asarray(sheet(blocks, scale))
+    drawn = np.asarray(labelled(blocks, ["original", "7x4 grey\n123 bytes", ""], scale))
+    margin = drawn.shape[1] - pictures.shape[1]
+    np.testing.assert_array_equal(drawn[:, margin:], pictures)
+    rise = 3 * 16 + GAP
+    inked = (drawn[:, :margin] < 128).any((1, 2))
+    assert inked[: rise - GAP].any() and not inked[rise - GAP : rise + LINE].any()
+    second = inked[rise + LINE :]
+    assert second[: 2 * rise - GAP].any() and not second[2 * rise - GAP :].any()
+    above, below = (half.sum() for half in np.split(second[: 2 * rise - GAP], 2))
+    assert abs(int(above) - int(below)) <= 4  # two lines, half-way down
+    assert not (drawn[:, margin - GAP : margin] < 128).any()
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 4), (3, 5, 4, 3)])
 def test_a_sheet_shows_every_pixel(shape: tuple[int, ...]) -> None:
-    rows = [RANDOM.integers(0, 255, shape, np.uint8) for _ in range(3)]
+    rows = [RANDOM.integers(0, 255, shape, np.uint8) for _ in range(4)]
     scale = 2
-    drawn = np.asarray(sheet(rows[0], rows[1:], scale))
+    drawn = np.asarray(sheet([rows[:1], rows[1:3], rows[3:]], scale))
     for i, row in enumerate(rows):
-        top = i * (scale * 5 + GAP) + (LINE if i else 0)
+        top = i * (scale * 5 + GAP) + (0, 1, 1, 2)[i] * LINE
         for j, image in enumerate(row):
             left = j * (scale * 4 + GAP)
             cut = drawn[top : top + scale * 5, left : left + scale * 4]
             for dy, dx in np.ndindex(scale, scale):
                 np.testing.assert_array_equal(cut[dy::scale, dx::scale], image)
-    assert drawn.shape[:2] == (3 * (scale * 5 + GAP) - GAP + LINE, 3 * (scale * 4 + GAP) - GAP)
+    assert drawn.shape[:2] == (4 * (scale * 5 + GAP) - GAP + 2 * LINE, 3 * (scale * 4 + GAP) - GAP)

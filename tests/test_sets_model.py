@@ -10,12 +10,20 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vlaec.model import SET_PRESETS, SetConfig, SetVLAE
 from vlaec.model.pixelcnn import window_offsets
 from vlaec.model.prior import LATENT_BOUND
 from vlaec.model.set_config import WINDOWS
-from vlaec.model.set_pixels import ColourMixture, centre, grey, mixture_log_likelihood
+from vlaec.model.set_pixels import (
+    LEVEL_LOG_START,
+    ColourMixture,
+    centre,
+    grey,
+    mixture_log_likelihood,
+    split_mixture,
+)
 
 TINY = {name: SET_PRESETS[name] for name in ("tiny-binary", "tiny-colour")}
 COLOUR = TINY["tiny-colour"]
@@ -71,6 +79,7 @@ def test_configurations_survive_json(preset: str) -> None:
         ({"latent_stride": 8}, "multiples of latent_stride"),
         ({"prior": "groups", "slices": 3}, "multiple of slices"),
         ({"grey_context": True}, "for colour"),
+        ({"kind": "colour", "pixel_hidden": 5}, "at least 6"),
     ],
 )
 def test_impossible_configurations_are_refused(values: dict[str, object], words: str) -> None:
@@ -100,12 +109,30 @@ def test_shapes_and_gradients(config: SetConfig) -> None:
 @pytest.mark.parametrize("preset", ["mnist", "cifar"])
 def test_the_presets_start_near_the_prior(preset: str) -> None:
     """Nothing saturated, nothing wasted: the KL of an untrained model is small, and so is what it
-    pays beyond a uniform distribution."""
+    pays beyond a uniform distribution. (Of colour it expects neighbours that are alike.)"""
     config = SET_PRESETS[preset]
-    kl, likelihood = make(config, loud=False).elbo(images(config))
+    x = images(config)
+    if config.kind == "colour":
+        coarse = functional.interpolate(x[:, :, ::8, ::8], scale_factor=8, mode="bilinear")
+        x = (coarse * 255).round() / 255
+    kl, likelihood = make(config, loud=False).elbo(x)
     uniform = config.subpixels * math.log(2 if config.kind == "binary" else 256)
     assert (kl >= 0).all() and (kl < 0.1 * uniform).all()
     assert (-likelihood < 1.5 * uniform).all()
+
+
+@pytest.mark.parametrize("window", [w for w in WINDOWS if w != "none"])
+@pytest.mark.parametrize("grey_context", [False, True])
+def test_colour_starts_as_a_linear_prediction(window: str, grey_context: bool) -> None:
+    """Ramps are predicted to within the scale that all components start with."""
+    config = replace(COLOUR, receptive_field=window, grey_context=grey_context, pixel_hidden=24)
+    model = make(config, loud=False)
+    ramp = torch.linspace(0.2, 0.8, 8)
+    x = (0.5 * ramp[:, None] + 0.5 * ramp).expand(1, 3, 8, 8)
+    outputs = model.pixels(x, torch.zeros(1, config.features, 8, 8))
+    means = split_mixture(outputs).means.mean(2)  # [1, 3, H, W]
+    inside = (slice(None), slice(None), slice(3, None), slice(3, 5))
+    assert (means[inside] - 255 * x[inside]).abs().max() < math.exp(LEVEL_LOG_START)
 
 
 @pytest.mark.parametrize("config", [c for c in VARIANTS if c.latent_channels])

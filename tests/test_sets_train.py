@@ -16,9 +16,11 @@ from PIL import Image
 from vlaec import zoo
 from vlaec.cli import cli
 from vlaec.errors import UsageError
+from vlaec.model import SetVLAE
 from vlaec.train import log
 from vlaec.train.__main__ import main
 from vlaec.train.machine import Machine
+from vlaec.train.precondition import plain, precondition, trained
 from vlaec.train.recipe import Budget
 from vlaec.train.sets_data import SetData
 from vlaec.train.sets_loop import SetTrainer, shifted, soft_free_bits
@@ -148,11 +150,11 @@ def test_validation_leaves_the_weights_alone(tmp_path: Path) -> None:
 
 def test_soft_free_bits_steer_the_kl(tmp_path: Path) -> None:
     recipe = replace(BINARY, kl_target=10.0)
-    assert soft_free_bits(0.5, 10.6, recipe) == pytest.approx(0.55)
-    assert soft_free_bits(1.0, 11.0, recipe) == 1.0
-    assert soft_free_bits(0.5, 10.4, recipe) == 0.5
-    assert 0.4 < soft_free_bits(0.5, 9.9, recipe) < 0.5
-    assert soft_free_bits(1e-3, 0.0, recipe) > 0
+    assert soft_free_bits(0.5, 10.6, 10.0, recipe) == pytest.approx(0.55)
+    assert soft_free_bits(1.0, 11.0, 10.0, recipe) == 1.0
+    assert soft_free_bits(0.5, 10.4, 10.0, recipe) == 0.5
+    assert 0.4 < soft_free_bits(0.5, 9.9, 10.0, recipe) < 0.5
+    assert soft_free_bits(1e-3, 0.0, 10.0, recipe) > 0
     kls = []
     for target in (0.0, 8.0):
         run = tmp_path / str(target)
@@ -161,6 +163,42 @@ def test_soft_free_bits_steer_the_kl(tmp_path: Path) -> None:
         ).train(None, silent)
         kls.append(log.read(run / "log.jsonl")[-1]["validation_kl"])
     assert kls[1] > max(kls[0], 4.0)
+
+
+def test_the_kl_target_may_end_before_the_run(tmp_path: Path) -> None:
+    recipe = replace(BINARY, kl_target=1e6, kl_until=0.5)
+    trainer = make_trainer(tmp_path, 100, recipe)
+    weights = []
+    for trainer.step in range(0, 100, 10):
+        trainer._one_step()
+        weights.append(trainer.kl_weight)
+    assert weights[:5] == sorted(weights[:5], reverse=True) and weights[4] < 0.7
+    assert weights[5:] == sorted(weights[5:]) and weights[-1] == 1.0
+
+
+@pytest.mark.parametrize("grey_context", [False, True])
+def test_preconditioning_changes_steps_and_nothing_else(grey_context: bool, tmp_path: Path) -> None:
+    config = replace(COLOUR.model, grey_context=grey_context)
+    torch.manual_seed(0)
+    model = SetVLAE(config)
+    with torch.no_grad():
+        model.pixelcnn.window.weight.normal_()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    precondition(model.pixelcnn)
+    inside = model.state_dict()
+    again = plain(inside)
+    assert again.keys() == before.keys() and not before.keys() >= inside.keys()
+    for name, value in before.items():
+        torch.testing.assert_close(again[name], value)
+    for name, value in trained(before, inside).items():
+        torch.testing.assert_close(value, inside[name])
+
+    trainer = make_trainer(tmp_path, 100, replace(COLOUR, model=config))
+    trainer._one_step()
+    trainer._save()
+    start = make_trainer(tmp_path / "other", 100, replace(COLOUR, model=config))
+    start.start_from(tmp_path)
+    assert same(start.ema, trainer.best)
 
 
 def test_an_epoch_shows_every_image_once(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
     python -m benchmarks.paper likelihood --model NAME --data DATA --dataset mnist-static --out F
     python -m benchmarks.paper figure     --model NAME --data DATA --dataset mnist-static
     python -m benchmarks.paper identity   --model NAME --data DATA --out F
+    python -m benchmarks.paper fields     --models NAME ... --data DATA
+    python -m benchmarks.paper colour     --models NAME ... --data DATA --out F
     python -m benchmarks.paper baselines  --data DATA --dataset mnist-static --minutes 4
-    python -m benchmarks.paper table
+    python -m benchmarks.paper table      --results FOLDER
 
 DATA is a folder with the sets' files (docs/TRAINING.md). Results are JSON files; `table` writes all
-those in benchmarks/paper as table.md.
+those in a folder (benchmarks/paper unless told) as table.md. `fields` and `colour` take CIFAR-10.
 """
 
 from __future__ import annotations
@@ -29,10 +31,12 @@ from vlaec.train.sets_recipe import SET_RECIPES
 
 from . import baselines, density, identity, table
 from .record import Recorder, evenly, write
-from .sets import load_model, load_test
+from .sets import NamedModel, load_model, load_test
 
 HERE = Path(__file__).parent
-BINARY = tuple(name for name in DATASETS if name != "cifar10")
+CIFAR10 = HERE.parent / "cifar10"
+COLOUR = "cifar10"
+BINARY = tuple(name for name in DATASETS if name != COLOUR)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,6 +87,22 @@ def _parser() -> argparse.ArgumentParser:
     kept.add_argument("--epochs", type=_positive, default=4, help="of the classifier")
     kept.add_argument("--out", type=Path, required=True)
 
+    windows = commands.add_parser("fields", help="figure 3: decompressions under several windows")
+    windows.set_defaults(run_command=_fields)
+    _add_models(windows)
+    windows.add_argument("--images", type=_positive, default=10)
+    windows.add_argument("--decompressions", type=_positive, default=2)
+    windows.add_argument("--scale", type=_positive, default=3)
+    windows.add_argument("--out", type=Path, default=CIFAR10, help="folder")
+
+    seen = commands.add_parser("colour", help="what lossy colour images keep, in numbers")
+    seen.set_defaults(run_command=_colour)
+    _add_models(seen)
+    seen.add_argument("--images", type=_positive, default=500)
+    seen.add_argument("--decompressions", type=_positive, default=2)
+    seen.add_argument("--epochs", type=_positive, default=12, help="of the classifier")
+    seen.add_argument("--out", type=Path, required=True)
+
     rows = commands.add_parser("baselines", help="train and compare the paper's baselines")
     rows.set_defaults(run_command=_baselines)
     rows.add_argument("--data", type=Path, required=True)
@@ -110,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, help="a name from `vlaec models`")
     command.add_argument("--data", type=Path, required=True, help="folder with the set's files")
+
+
+def _add_models(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--models", nargs="+", required=True, help="names from `vlaec models`")
+    command.add_argument("--data", type=Path, required=True, help="folder with CIFAR-10's files")
 
 
 def _positive(text: str) -> int:
@@ -143,7 +168,7 @@ def _figure(args: argparse.Namespace, recorder: Recorder) -> None:
     size, decodes = figure.decompressions(originals, args.model, args.decompressions)
     name = f"figure-{args.model}"
     picture = args.out / f"{name}.png"
-    figure.sheet(originals, decodes, args.scale).save(picture, optimize=True)
+    figure.sheet([[originals], decodes], args.scale).save(picture, optimize=True)
     values = {"dataset": args.dataset, "model": args.model, "images": len(originals)}
     result = recorder.result("figure", **values, bytes=size, picture=picture.name)
     write(args.out / f"{name}.json", result)
@@ -161,6 +186,68 @@ def _identity(args: argparse.Namespace, recorder: Recorder) -> None:
     shares = identity.compare(network, images[chosen], decodes // 255, data.test_labels[chosen])
     values = {"dataset": args.dataset, "model": args.model, "images": len(chosen)}
     write(args.out, recorder.result("identity", **values, bytes=size, **shares))
+
+
+def _fields(args: argparse.Namespace, recorder: Recorder) -> None:
+    from . import figure
+
+    _, images = load_test(COLOUR, args.data)
+    originals = images[evenly(len(images), args.images)]
+    n = len(originals)
+    models: list[dict[str, Any]] = []
+    blocks, labels = [[originals]], ["original"]
+    for named in [load_model(name) for name in args.models]:
+        size, decodes = figure.decompressions(originals, named.name, args.decompressions)
+        models.append({**_described(named), "bytes": size})
+        blocks.append(decodes)
+        labels.append(f"{models[-1]['window']}\n{size / n:.0f} bytes")
+    picture = args.out / "fields.png"
+    args.out.mkdir(parents=True, exist_ok=True)
+    figure.labelled(blocks, labels, args.scale).save(picture, optimize=True)
+    values = {"dataset": COLOUR, "images": n, "decompressions": args.decompressions}
+    result = recorder.result("fields", **values, models=models, picture=picture.name)
+    write(args.out / "fields.json", result)
+
+
+def _colour(args: argparse.Namespace, recorder: Recorder) -> None:
+    from . import colour, figure
+
+    data, images = load_test(COLOUR, args.data)
+    if data.test_labels is None:
+        raise ValueError(f"{args.data} does not hold the labels of {COLOUR}")
+    chosen = evenly(len(images), args.images)
+    originals, labels = images[chosen], data.test_labels[chosen]
+    rows: list[tuple[dict[str, Any], list[np.ndarray]]] = []
+    for named in [load_model(name) for name in args.models]:
+        size, decodes = figure.decompressions(originals, named.name, args.decompressions)
+        rows.append(({**_described(named), "bytes": size}, decodes))
+        print(f"{named.name}: decoded", file=sys.stderr, flush=True)
+    references = {
+        "block means": colour.without_texture(originals),
+        "other image": np.roll(originals, -1, 0),
+    }
+    network = identity.train_classifier(data, args.epochs)
+    values = {
+        "dataset": COLOUR,
+        "images": len(chosen),
+        "decompressions": args.decompressions,
+        "epochs": args.epochs,
+        "models": [
+            {**described, **colour.evaluate(network, originals, decodes, labels)}
+            for described, decodes in rows
+        ],
+        "references": [
+            {"reference": name, **colour.evaluate(network, originals, [pictures], labels)}
+            for name, pictures in references.items()
+        ],
+    }
+    write(args.out, recorder.result("colour", **values))
+
+
+def _described(named: NamedModel) -> dict[str, Any]:
+    """What a result says of a model whose likelihood is not its subject."""
+    window = table.window(named.model.config.to_dict())
+    return {"model": named.name, "sha256": named.sha256, "window": window}
 
 
 def _baselines(args: argparse.Namespace, recorder: Recorder) -> None:

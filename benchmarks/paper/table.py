@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .record import Result
 
@@ -26,6 +28,8 @@ PAPER_BASELINES = {
     ("factorised", "mnist-static"): (79.30, 25.9),
     ("af", "mnist-static"): (79.03, 13.3),
 }
+# Formats beside which archives are put.
+OTHERS = {"png": "PNG", "webp": "WebP", "jxl": "JPEG XL"}
 NONE = "\N{EN DASH}"
 
 
@@ -71,7 +75,7 @@ def _density(results: list[Result]) -> Iterator[str]:
             whole = _pm(some["nll"][unit], digits)
         rows.append(
             [
-                f"{r['dataset']}, {_window(r)}",
+                f"{r['dataset']}, {window(r['model_config'])}",
                 f"`{r['model']}`",
                 f"{_pm(some['nll'][unit], digits)} ({some['images']} x {some['samples']})",
                 whole,
@@ -84,17 +88,46 @@ def _density(results: list[Result]) -> Iterator[str]:
     heading = ["set, window", "model", "NLL (images x samples)", "NLL, all", "-ELBO", "KL"]
     yield _table([*heading, "paper: NLL, KL", "minutes"], rows)
     yield _commands(results)
+    colour = [r for r in results if r["model_config"]["kind"] == "colour"]
+    if colour:
+        yield from _shares_of_z(colour)
 
 
-def _window(result: Result) -> str:
-    config = result["model_config"]
+def _shares_of_z(results: list[Result]) -> Iterator[str]:
+    yield "## What z has to tell\n"
+    yield (
+        "KL, and its share of -ELBO, under windows of several sizes: what the PixelCNN cannot see "
+        "has to come from z. Means and standard errors over the same images as those of -ELBO "
+        "above; bytes and nats are per image.\n"
+    )
+    rows = []
+    for r in results:
+        best = r["all"] if "corrected" in r else r["some"]
+        nats = best["kl"]["nats"]
+        rows.append(
+            [
+                window(r["model_config"]),
+                f"`{r['model']}`",
+                _pm([-best["elbo"]["bits_per_dim"][0], best["elbo"]["bits_per_dim"][1]], 3),
+                _pm(best["kl"]["bits_per_dim"], 3),
+                _pm(nats, 1),
+                f"{nats[0] / math.log(2) / 8:.1f}",
+                _percent(-nats[0] / best["elbo"]["nats"][0]),
+            ]
+        )
+    heading = ["window", "model", "-ELBO, bits/dim", "KL, bits/dim", "KL, nats", "KL, bytes"]
+    yield _table([*heading, "KL / -ELBO"], rows)
+
+
+def window(config: Mapping[str, Any]) -> str:
+    """A set model's receptive field in words: "7x4", "7x4 grey"."""
     return f"{config['receptive_field']}{' grey' if config['grey_context'] else ''}"
 
 
 def _paper_density(result: Result) -> str:
     if result["dataset"] == "cifar10":
-        window = _window(result)
-        return f"{PAPER_COLOUR[window]:.2f}" if window in PAPER_COLOUR else NONE
+        bits = PAPER_COLOUR.get(window(result["model_config"]))
+        return f"{bits:.2f}" if bits else NONE
     nll, kl = PAPER_NLL[result["dataset"]], PAPER_KL.get(result["dataset"])
     return f"{nll:.2f}, {kl:g}" if kl else f"{nll:.2f}"
 
@@ -128,6 +161,46 @@ def _baselines(results: list[Result]) -> Iterator[str]:
         yield _commands(list(result["rows"].values()))
 
 
+def _archives(results: list[Result]) -> Iterator[str]:
+    yield "## Lossless archives\n"
+    yield (
+        "Test images through `vlaec archive create` and back. Sizes in bits per dimension; *net* "
+        "is without the initial bits that bits-back starts with. *Exact* counts the processes, "
+        "each with another number of threads or another instruction set, that gave back every "
+        "bit.\n"
+    )
+    sizes, others = [], []
+    for r in results:
+        elbo = [r["negative_elbo_bits_per_dim"], r["negative_elbo_error"]]
+        exact = r["same_images_in_other_processes"]
+        sizes.append(
+            [
+                r["dataset"],
+                f"`{r['model']}`",
+                str(r["images"]),
+                f"{r['bits_per_dim']:.4f}",
+                str(r["initial_bits"]),
+                f"{r['bits_per_dim_without_initial']:.4f}",
+                _pm(elbo, 4),
+                f"{r['bits_per_dim'] / elbo[0]:.4f}",
+                f"{r['size_without_initial_over_elbo']:.4f}",
+                f"{r['encode_images_per_second']:g}, {r['decode_images_per_second']:g}",
+                f"{sum(exact.values())} of {len(exact)}",
+            ]
+        )
+        formats = r["others_bits_per_dim"]
+        pairs = [[formats[f][way] for f in OTHERS] for way in ("one_file_each", "montage")]
+        cells = [f"{bits:.3f}" for pair in pairs for bits in pair]
+        others.append([r["dataset"], f"`{r['model']}`", f"{r['bits_per_dim']:.3f}", *cells])
+    heading = ["set", "model", "images", "on disk", "initial bits", "net", "-ELBO"]
+    ratios = ["on disk / -ELBO", "net / -ELBO", "images/s: encode, decode", "exact"]
+    yield _table([*heading, *ratios], sizes)
+    yield "The same images in other lossless formats, one file each and as one montage of all:\n"
+    each = [f"{name}, {way}" for way in ("each", "montage") for name in OTHERS.values()]
+    yield _table(["set", "model", "archive", *each], others)
+    yield _commands(results)
+
+
 def _identity(results: list[Result]) -> Iterator[str]:
     yield "## What a lossy archive keeps of a digit\n"
     yield (
@@ -140,9 +213,9 @@ def _identity(results: list[Result]) -> Iterator[str]:
             f"`{r['model']}`",
             str(r["images"]),
             f"{r['bytes'] / r['images']:.1f}",
-            f"{100 * r['originals_recognised']:.1f} %",
-            f"{100 * r['decodes_recognised']:.1f} %",
-            f"{100 * r['pixels_that_differ']:.1f} %",
+            _percent(r["originals_recognised"]),
+            _percent(r["decodes_recognised"]),
+            _percent(r["pixels_that_differ"]),
             _cost(r),
         ]
         for r in results
@@ -163,12 +236,74 @@ def _figures(results: list[Result]) -> Iterator[str]:
     yield _commands(results)
 
 
+def _fields(results: list[Result]) -> Iterator[str]:
+    yield "## Originals and decompressions under several windows\n"
+    for r in results:
+        models = ", ".join(f"`{m['model']}` ({m['window']})" for m in r["models"])
+        yield (
+            f"{r['dataset']}: originals in the first row, below them {r['decompressions']} samples "
+            f"from one lossy archive of the {r['images']} images by each of {models}.\n"
+        )
+        yield f"![{r['dataset']}]({r['picture']})\n"
+    yield _commands(results)
+
+
+def _colour(results: list[Result]) -> Iterator[str]:
+    for r in results:
+        yield "## What a lossy archive keeps of a colour image\n"
+        recognised = _percent(r["references"][0]["originals_recognised"])
+        yield (
+            f"{r['images']} test images of {r['dataset']} through `vlaec archive create --lossy` "
+            f"and back, samples of each: {r['decompressions']}. *Means* are those of 4x4 blocks: "
+            "their PSNR, and the root mean square error in levels of their luma (Y) and of their "
+            "colour (Cb, Cr). *Texture* is what an image has beyond them: its energy as a share of "
+            "the originals', and its correlation with theirs, which is near 0 where texture is "
+            "invented anew. A small convolutional network that learned from the training set "
+            f"recognises {recognised} of the originals; its answer for decodes is compared with "
+            "the truth and with its own for the originals. *Block means* is what perfect shapes "
+            "and colours without any texture would give, *other image* what chance would.\n"
+        )
+        names = [f"{m['window']}, `{m['model']}`" for m in r["models"]]
+        names += [m["reference"] for m in r["references"]]
+        measured = [*r["models"], *r["references"]]
+        rows = [
+            [
+                name,
+                _number(m["bytes"] / r["images"] if "bytes" in m else None, 1),
+                _number(m["psnr_of_means"], 2),
+                _number(m["luma_error"], 2),
+                _number(m["colour_error"], 2),
+                _number(m["psnr"], 2),
+                _number(m["texture_energy"], 2),
+                _number(m["texture_correlation"], 2),
+                _percent(m["decodes_recognised"]),
+                _percent(m["same_answer"]),
+            ]
+            for name, m in zip(names, measured, strict=True)
+        ]
+        heading = ["window", "bytes per image", "PSNR of means, dB", "luma error of means"]
+        heading += ["colour error of means", "PSNR, dB", "texture energy", "texture correlation"]
+        yield _table([*heading, "recognised", "same answer"], rows)
+        yield _commands([r])
+
+
 PARTS = {
     "likelihood": _density,
     "baselines": _baselines,
+    "archive": _archives,
     "identity": _identity,
     "figure": _figures,
+    "fields": _fields,
+    "colour": _colour,
 }
+
+
+def _number(value: float | None, digits: int) -> str:
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _pm(value: Sequence[float], digits: int) -> str:

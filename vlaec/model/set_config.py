@@ -65,6 +65,8 @@ class SetConfig:
             raise ValueError("height and width must be multiples of latent_stride")
         if self.prior == "groups" and self.latent_channels % self.slices:
             raise ValueError("latent_channels must be a multiple of slices")
+        if self.kind == "colour" and self.pixel_hidden < 6:
+            raise ValueError("pixel_hidden must be at least 6 for colour images")
         if self.grey_context and self.kind != "colour":
             raise ValueError("grey_context is for colour images")
 
@@ -108,13 +110,25 @@ CIFAR = SetConfig(
     latent_stride=4,
     prior="groups",
     features=24,
-    pixel_hidden=96,
+    pixel_hidden=128,
     pixel_depth=3,
 )
 
 SET_PRESETS: dict[str, SetConfig] = {
     "mnist": MNIST,
     "cifar": CIFAR,
+    # Of the paper's size: for GPUs.
+    "cifar-large": replace(
+        CIFAR,
+        widths=(96, 192),
+        analysis_depth=(4, 4),
+        synthesis_depth=(4, 4),
+        group_hidden=96,
+        features=48,
+        pixel_hidden=256,
+        pixel_depth=5,
+        mixtures=10,
+    ),
     # Seconds to train: for tests.
     "tiny-binary": replace(
         MNIST,

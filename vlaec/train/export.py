@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from .precondition import plain
 from .recipe import Recipe
 from .sets_recipe import SetRecipe
 
@@ -27,7 +28,8 @@ def export(run: Path, target: Path, description: str, texture: float, default: b
     """
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     recipe = _recipe(state["recipe"])
-    tensors = {k: v.half().contiguous() for k, v in state.get("best", state["ema"]).items()}
+    weights = plain(state.get("best", state["ema"]))
+    tensors = {k: v.half().contiguous() for k, v in weights.items()}
     kind: dict[str, Any]
     if isinstance(recipe, SetRecipe):
         if default:
@@ -36,8 +38,7 @@ def export(run: Path, target: Path, description: str, texture: float, default: b
     else:
         kind = {"kind": "photo", "texture": texture}
     data = save(tensors, metadata={"config": json.dumps(recipe.model.to_dict())})
-    weights = target.with_suffix(".safetensors")
-    weights.write_bytes(data)
+    target.with_suffix(".safetensors").write_bytes(data)
     commands = run / "commands.txt"
     card = {
         "sha256": hashlib.sha256(data).hexdigest(),

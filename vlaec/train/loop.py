@@ -46,6 +46,7 @@ class Trainer:
         weights: Path | None,
         machine: Machine,
         build: Callable[[PhotoConfig], PhotoVLAE] = PhotoVLAE,
+        objective: Callable[[PhotoVLAE, Recipe, LPIPS | None], Objective] = Objective,
     ) -> None:
         self.recipe, self.run, self.budget, self.machine = recipe, run, budget, machine
         self.device = machine.device
@@ -68,7 +69,7 @@ class Trainer:
         lpips = None
         if recipe.perceptual_weight or recipe.mean_perceptual_weight:
             lpips = LPIPS.load(weights).to(self.device)
-        self.objective = Objective(self.model, recipe, lpips)
+        self.objective = objective(self.model, recipe, lpips)
         self.flops = flops_per_pixel(self.objective, recipe, machine)
         if machine.compiled:
             # In two parts: what varies, the place that stage B looks at, is cut out in between.

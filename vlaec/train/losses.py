@@ -139,22 +139,16 @@ class TextureLoss(nn.Module):
     ) -> TextureLosses:
         """Losses of mean + detail + sample, which leave the mean alone.
 
-        A sample is the fixed point of "compute all pixels at once from the previous guess" under
-        fixed noise (Song et al. 2021): it is drawn without gradient, then one such step carries the
-        gradient.
-
         Args:
             target: [N, 3, S, S] in [0, 1].
             mean: [N, 3, S, S] of the synthesis.
             detail: [N, 3, S, S] of the texture synthesis.
             features: [N, F, S, S] of the texture synthesis.
         """
-        recipe, cnn = self.recipe, self.pixelcnn
+        recipe = self.recipe
         n, size = len(target), target.shape[2]
         likely = mean.detach().float() + detail
-        noise = draw_noise((n, size, size), cnn.mixtures, likely)
-        residual = self._draw(features, noise)
-        sample = sample_mixture(cnn(residual, features), noise, self.temperature)
+        sample = self.sample(features)
 
         truth = target - likely.detach()
         # Contexts are partly the model's own samples: a likelihood trained on true contexts alone
@@ -162,7 +156,7 @@ class TextureLoss(nn.Module):
         share = 0.7 * torch.rand(n, 1, 1, 1, device=target.device)
         own = torch.rand(n, 1, size, size, device=target.device) < share
         context = torch.where(own, sample.detach(), truth)
-        bits = mixture_bits(cnn(context, features), truth).mean() / 3
+        bits = self.bits(truth, context, features) / 3
 
         texture = likely + sample
         mse = ((texture - target) * 255).square().flatten(1).mean(1)  # [N]
@@ -176,18 +170,38 @@ class TextureLoss(nn.Module):
         # In logarithms a decibel counts the same at every quality.
         return TextureLosses(perceptual, bits, energy, (mse + 1).log().mean(), mse.mean())
 
+    def sample(self, features: Tensor) -> Tensor:
+        """A residual [N, 3, S, S] with gradient, given features [N, F, S, S]."""
+        return self.resample(self.pixelcnn, features)
+
+    def bits(self, truth: Tensor, context: Tensor, features: Tensor) -> Tensor:
+        """Mean bits per pixel of a residual [N, 3, S, S] whose windows see `context` instead."""
+        return mixture_bits(self.pixelcnn(context, features), truth).mean()
+
+    def resample(self, cnn: PixelCNN, features: Tensor) -> Tensor:
+        """A sample of one PixelCNN with gradient, [N, 3, h, w] given features [N, F, h, w].
+
+        A sample is the fixed point of "compute all pixels at once from the previous guess" under
+        fixed noise (Song et al. 2021): it is drawn without gradient, then one such step carries the
+        gradient.
+        """
+        n, _, h, w = features.shape
+        noise = draw_noise((n, h, w), cnn.mixtures, features)
+        residual = self._draw(cnn, features, noise)
+        return sample_mixture(cnn(residual, features), noise, self.temperature)
+
     @torch.no_grad()
-    def _draw(self, features: Tensor, noise: SamplingNoise) -> Tensor:
-        """A sample [N, 3, S, S], exact or by a few Jacobi steps from zero."""
-        cnn, steps = self.pixelcnn, self.recipe.jacobi_steps
+    def _draw(self, cnn: PixelCNN, features: Tensor, noise: SamplingNoise) -> Tensor:
+        """A sample [N, 3, h, w], exact or by a few Jacobi steps from zero."""
+        steps = self.recipe.jacobi_steps
         if not steps:
-            return self._draw_exactly(features, noise)
+            return self._draw_exactly(cnn, features, noise)
         residual = torch.zeros_like(noise.logistic)
         for _ in range(steps):
             residual = sample_mixture(cnn(residual, features), noise, self.temperature)
         return residual
 
     @torch.compiler.disable  # it would be unrolled into thousands of operations
-    def _draw_exactly(self, features: Tensor, noise: SamplingNoise) -> Tensor:
+    def _draw_exactly(self, cnn: PixelCNN, features: Tensor, noise: SamplingNoise) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            return TextureSampler(self.pixelcnn, self.temperature).sample_batch(features, noise)
+            return TextureSampler(cnn, self.temperature).sample_batch(features, noise)

@@ -15,6 +15,7 @@ from ..model.sets import SetVLAE
 from . import checkpoint, log
 from .loop import LOG_SECONDS, SAVE_SECONDS, Report
 from .machine import Machine
+from .precondition import precondition, trained
 from .recipe import Budget
 from .sets_data import SetData
 from .sets_recipe import SetRecipe
@@ -46,7 +47,9 @@ class SetTrainer:
         self.train_images = self._images(data.train)  # [N, C, H, W]
         self.validation_images = self._images(data.validation[: recipe.validation_images])
         torch.manual_seed(recipe.seed)
-        self.model = SetVLAE(recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = SetVLAE(recipe.model)
+        precondition(model.pixelcnn)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         state = self.model.state_dict()
         self.current = list(state.values())
         self.ema = {k: v.clone() for k, v in state.items()}
@@ -54,6 +57,9 @@ class SetTrainer:
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
             lr=recipe.learning_rate,
+            # A short memory: where gradients grow, as in a decoder that learns flat areas, a long
+            # one lets single steps be many times too large.
+            betas=(0.9, 0.99),
             weight_decay=recipe.weight_decay,
             fused=True,
         )
@@ -81,7 +87,7 @@ class SetTrainer:
         state = checkpoint.read(other / "checkpoint.pt")
         if SetRecipe.from_dict(state["recipe"]).model != self.recipe.model:
             raise ValueError(f"the model of {other} is another one")
-        self.model.load_state_dict(state.get("best", state["ema"]))
+        self.model.load_state_dict(trained(state.get("best", state["ema"]), self.ema))
         for average, value in zip(self.ema.values(), self.current, strict=True):
             average.copy_(value)
 
@@ -114,7 +120,7 @@ class SetTrainer:
 
     def validate(self) -> log.Row:
         """ELBO of the averaged weights in nats per image; the best ones are kept."""
-        trained = [value.clone() for value in self.current]
+        current = [value.clone() for value in self.current]
         torch._foreach_copy_(self.current, list(self.ema.values()))
         torch.manual_seed(VALIDATION_SEED)
         kls, likelihoods = [], []
@@ -123,7 +129,7 @@ class SetTrainer:
                 kl, likelihood = self.model.elbo(self._as_input(part))
                 kls.append(kl)
                 likelihoods.append(likelihood)
-        torch._foreach_copy_(self.current, trained)
+        torch._foreach_copy_(self.current, current)
         kl, likelihood = float(torch.cat(kls).mean()), float(torch.cat(likelihoods).mean())
         if likelihood - kl > self.best_elbo:
             self.best_elbo = likelihood - kl
@@ -149,14 +155,19 @@ class SetTrainer:
             kl, likelihood = (part.mean() for part in self.model.elbo(x))
         self.optimiser.zero_grad(set_to_none=True)
         (self.kl_weight * kl - likelihood).backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
+        # One by one: the PixelCNN's gradients are so large that a norm of all would guard no other.
+        norms = [
+            nn.utils.clip_grad_norm_(part.parameters(), recipe.clip_norm)
+            for part in self.model.children()
+        ]
         # One bad batch must not spoil the weights: the fused step skips itself where this is 1.
-        self.optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        self.optimiser.found_inf = (~torch.stack(norms).isfinite()).any().float()  # type: ignore[attr-defined]
         self.optimiser.step()
         decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.values()), self.current, 1 - decay)
         if recipe.kl_target:
-            self.kl_weight = soft_free_bits(self.kl_weight, float(kl.detach()), recipe)
+            target = recipe.kl_target if self._progress() < recipe.kl_until else 0.0
+            self.kl_weight = soft_free_bits(self.kl_weight, float(kl.detach()), target, recipe)
         return kl.detach(), likelihood.detach()
 
     def _learning_rate(self) -> float:
@@ -227,8 +238,9 @@ class SetTrainer:
             raise ValueError(f"{self.checkpoint} was made by another recipe")
         self.step, self.elapsed = state["step"], state["elapsed"]
         self.kl_weight = state.get("kl_weight", self.kl_weight)
+        averages = trained(state["ema"], self.ema)
         for name, average in self.ema.items():
-            average.copy_(state["ema"][name])
+            average.copy_(averages[name])
         if "optimiser" not in state:
             self.model.load_state_dict(self.ema)
             self.warm_from = self.step
@@ -254,11 +266,11 @@ def shifted(x: Tensor, reach: int) -> Tensor:
     return padded[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def soft_free_bits(weight: float, kl: float, recipe: SetRecipe) -> float:
-    """The KL's weight for the next step, after a step with `kl` nats."""
-    if kl > recipe.kl_target * (1 + recipe.kl_tolerance):
+def soft_free_bits(weight: float, kl: float, target: float, recipe: SetRecipe) -> float:
+    """The KL's weight for the next step, after a step with `kl` nats where `target` are wanted."""
+    if kl > target * (1 + recipe.kl_tolerance):
         return min(weight * (1 + recipe.kl_rate), 1.0)
-    if kl < recipe.kl_target:
+    if kl < target:
         return max(weight / (1 + recipe.kl_rate), KL_WEIGHT_MIN)
     return weight
 
