@@ -168,8 +168,8 @@ def test_the_log_says_how_fast_it_went(finished: Path) -> None:
     assert rows[-1]["step"] == 150 and rows[-1]["nll"] > 0
     for row in rows:
         assert row["megapixels_per_second"] > 0 and row["psnr"] > 5
-        # 40 kFLOP per pixel in stage A, half as much again in stage B.
-        assert 1e4 < row["tflops"] * 1e6 / row["megapixels_per_second"] < 2e5
+        # 10 kFLOP per pixel in stage A, and twice as much with the texture.
+        assert 5e3 < row["tflops"] * 1e6 / row["megapixels_per_second"] < 1e5
 
 
 def test_an_exported_model_is_one_that_vlaec_loads(

@@ -1,0 +1,1 @@
+"""Which scale the texture should have: windows of one PixelCNN, and a pyramid of small ones."""
