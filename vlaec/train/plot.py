@@ -43,8 +43,9 @@ def plot(run: Path) -> Path:
         # Not every row has a validation.
         minutes, values = np.array([(r["minutes"], r[name]) for r in rows if name in r]).T
         shown = values if name in SIGNED else np.where(values > 0, values, np.nan)
-        axis.plot(minutes, shown, color="0.8", linewidth=0.8)
-        if len(shown) >= SMOOTHING:
+        smooth = len(shown) >= 4 * SMOOTHING  # few values, as of validations, speak for themselves
+        axis.plot(minutes, shown, **({"color": "0.8", "linewidth": 0.8} if smooth else {}))
+        if smooth:
             window = np.ones(SMOOTHING) / SMOOTHING
             middle = minutes[SMOOTHING // 2 : len(shown) - SMOOTHING // 2]
             axis.plot(middle, np.convolve(shown, window, "valid"), color="C0")
