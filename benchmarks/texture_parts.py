@@ -1,0 +1,109 @@
+"""What texture is made of: `detail`, which every decoder invents alike, and the PixelCNN's sample.
+
+    python -m benchmarks.texture_parts --data DATA/photos --weights DATA/lpips
+
+On 256x256 squares from the middle of photographs that were held out. Writes
+benchmarks/texture_parts.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.ablations import SIDE, middle_squares, table, to_pixels, to_tensor
+from benchmarks.scales.evaluate import COMPARED, decoded
+from vlaec import zoo
+from vlaec.bench.metrics import METRICS
+from vlaec.model import PhotoVLAE
+from vlaec.wavefront import TextureSampler
+
+SHOWN = ("texture 0", "detail", "detail + sample")
+PARTS = {
+    "residual": "the original, less texture 0",
+    "detail": "the deterministic part of texture",
+    "sample": "the PixelCNN's part",
+    "seeds": "two samples' difference, over the root of 2: what the seed decides",
+}
+
+
+def rms(x: Tensor) -> float:
+    """Root mean square of values on the [0, 1] scale, in levels."""
+    return 255 * float(x.square().mean().sqrt())
+
+
+@torch.inference_mode()
+def measure(
+    model: PhotoVLAE, squares: Sequence[np.ndarray], quality: float, weights: Path
+) -> dict[str, float]:
+    """Means over the squares: strengths of PARTS in levels, comparisons of SHOWN."""
+    metrics = {name: METRICS[name].load(weights) for name in COMPARED}
+    sampler = TextureSampler(model.pixelcnn, model.config.temperature)
+    points = []
+    for index, square in enumerate(squares):
+        out = decoded(model, square, quality)
+        first, second = (sampler.sample(out.features[0], 2 * index + i) for i in range(2))
+        point = {
+            "residual": rms(to_tensor(square) - out.mean),
+            "detail": rms(out.detail),
+            "sample": rms(first),
+            "seeds": rms((first - second) / 2**0.5),
+        }
+        pictures = (out.mean, out.mean + out.detail, out.mean + out.detail + first)
+        for shown, picture in zip(SHOWN, pictures, strict=True):
+            for name, compare in metrics.items():
+                value = compare(square, to_pixels(picture))
+                assert value is not None
+                point[f"{shown}: {name}"] = value
+        points.append(point)
+    return {key: float(np.mean([p[key] for p in points])) for key in points[0]}
+
+
+def report(results: dict[str, dict[str, float]], model: str, squares: int) -> str:
+    """All results as Markdown."""
+    parts = [
+        "# Parts of texture\n",
+        f"Model `{model}`, means over {squares} held-out photographs ({SIDE}x{SIDE} from the "
+        "middle), by\n",
+        "    python -m benchmarks.texture_parts --data DATA/photos --weights DATA/lpips\n",
+        "Strength, root mean square in levels:\n",
+        table(
+            ["part", *(f"quality {q}" for q in results), "what it is"],
+            [[n, *(f"{r[n]:.2f}" for r in results.values()), PARTS[n]] for n in PARTS],
+        ),
+    ]
+    for quality, result in results.items():
+        values = [
+            [shown, *(f"{result[f'{shown}: {name}']:.4g}" for name in COMPARED)] for shown in SHOWN
+        ]
+        parts += [f"## Quality {quality}\n", table(["picture", *map(str.upper, COMPARED)], values)]
+    return "\n".join(parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="small", help="a photo model's name")
+    parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of LPIPS and DISTS")
+    parser.add_argument("--qualities", nargs="+", type=float, default=[20, 50, 80])
+    parser.add_argument("--pictures", type=int, default=24, help="at most so many")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    model = zoo.load(zoo.find(args.model)).eval()
+    squares = middle_squares(args.data, args.pictures)
+    results = {f"{q:g}": measure(model, squares, q, args.weights) for q in args.qualities}
+    args.out.write_text(report(results, args.model, len(squares)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
