@@ -4,8 +4,8 @@ Without bits-back z is not drawn from its posterior but rounded, and a step of s
 deviations of the posterior makes an error of the posterior's own size, the one that decoders have
 learned to live with: decoded colour images are as near to the originals as with finer steps. For
 binary ones a third of that is worth one and a half bits per element more: digits of MNIST keep
-their identity. A channel that
-says next to nothing of the images is left out; the decoder takes its prior's mean.
+their identity. A channel that says next to nothing of the images is left out; the decoder takes its
+prior's mean.
 """
 
 from __future__ import annotations
