@@ -83,12 +83,12 @@ def train(prior: Prior, latents: Latents, steps: int, levels: int, seed: int) ->
 @torch.no_grad()
 def rates(prior: Prior, y: Tensor, quality: float, levels: int) -> dict[str, float]:
     """Bits per pixel of the latents y [M, C, h, w] of squares at a quality 0..100, of it those
-    of w, and what w would cost without bits-back."""
+    of w, and what w would cost without bits-back (0 where there is no w)."""
     torch.manual_seed(0)  # of w's posterior
     weights = level_weights(torch.full((len(y),), quality / 100), levels)
     z = y.round()
     out = prior(z, z, weights)
-    pushed = side_bits_pushed(prior, z)
+    pushed = side_bits_pushed(prior, z) * (out.hyper_bits > 0)
     whole = out.latent_bits + out.hyper_bits
     parts = {"bpp": whole, "w": out.hyper_bits, "w_pushed": pushed}
     return {name: float(bits.mean()) / SIDE**2 for name, bits in parts.items()}
