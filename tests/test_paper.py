@@ -169,8 +169,9 @@ def test_commands_on_colour(workplace: Path) -> None:
     assert f"{found['models'][0]['colour_error']:.2f}" in text
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in BENCHMARKS.glob("*/table.md")))
-def test_committed_tables_are_those_of_their_results(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["paper", "cifar10"])
+def test_committed_tables_are_those_of_their_results(name: str) -> None:
+    folder = BENCHMARKS / name
     assert (folder / "table.md").read_text() == table.report(table.read_results(folder))
 
 
