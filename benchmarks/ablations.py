@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -259,9 +259,9 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def finished(runs: Path) -> dict[str, dict[str, Any]]:
-    """The results that are there, by row, in the order of ROWS."""
-    paths = {name: runs / name / "result.json" for name in ROWS}
+def finished(runs: Path, rows: Iterable[str] = ROWS) -> dict[str, dict[str, Any]]:
+    """The results that are there, by row, in the order of `rows`."""
+    paths = {name: runs / name / "result.json" for name in rows}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.ablations import SIDE, middle_squares, table
+from benchmarks.ablations import SIDE, finished, middle_squares, table
 from vlaec import zoo
 from vlaec.model import PhotoConfig, PhotoVLAE
 from vlaec.model.pixelcnn import PixelCNN, window_offsets
@@ -146,12 +146,6 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names} | {"budget": budget}
 
 
-def finished(runs: Path) -> dict[str, dict[str, Any]]:
-    """The results that are there, by row, in the order of ROWS."""
-    paths = {name: runs / name / "result.json" for name in ROWS}
-    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-
-
 def quality_table(results: dict[str, dict[str, Any]], quality: str) -> str:
     """All rows at one quality, and texture 0, which is the same for all."""
     points = {name: result["points"][quality] for name, result in results.items()}
@@ -229,13 +223,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    for name, result in finished(args.runs).items():
+    for name, result in finished(args.runs, ROWS).items():
         if result["settings"] != settings(args):
             parser.error(f"{args.runs / name} has other settings: give another --runs")
     for name in args.rows:
-        if name not in finished(args.runs):
+        if name not in finished(args.runs, ROWS):
             complete(name, args)
-            args.out.write_text(report(finished(args.runs)))
+            args.out.write_text(report(finished(args.runs, ROWS)))
     return 0
 
 
