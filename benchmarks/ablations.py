@@ -4,7 +4,10 @@
 
 trains every row (or those of --rows) for the given time on the same photographs with the same seed,
 one after the other, and writes benchmarks/ablations.md. A row that is interrupted resumes, a row
-that is finished is kept, so the command may be repeated until the table is complete.
+that is finished is kept, so the command may be repeated until the table is complete. Rows about
+the parts of the network start from nothing; rows about what is asked of it (`tuned`) start from
+the weights of --model, since what LPIPS wants shows only in pictures that are nearly right.
+(`benchmarks/priors.py` compares the parts of the prior on the latents of a finished model.)
 
 Evaluated are the EMA weights on 256x256 squares from the middle of photographs that were held out,
 in the arithmetic of training: rates are the model's -log2 p of the rounded z plus the KL of w. Real
@@ -26,13 +29,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlaec import zoo
 from vlaec.bench.metrics import METRICS, psnr
 from vlaec.model import PhotoConfig, PhotoVLAE
 from vlaec.model.blocks import level_weights
 from vlaec.model.prior import (
     HYPER_LOG_MIN,
     SCALE_LOG_MAX,
-    Group,
     Prior,
     gaussian_bits,
 )
@@ -46,28 +49,6 @@ from vlaec.wavefront import TextureSampler
 SIDE = 256
 
 
-class WithoutHyper(Prior):
-    """No w: nothing is told to the groups, and nothing paid."""
-
-    def side_information(self, z: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        features, bits = super().side_information(z, levels)
-        return torch.zeros_like(features), torch.zeros_like(bits)
-
-
-class Factorised(WithoutHyper):
-    """A Gaussian per channel and quality: no group sees another."""
-
-    def known(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
-        return torch.zeros_like(z[:, : group.stop])
-
-
-class WithoutCheckerboard(Prior):
-    """The odd cells of a slice do not see the even ones: half as many coding steps."""
-
-    def known(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
-        return torch.cat([z[:, : group.start], torch.zeros_like(z[:, group.start : group.stop])], 1)
-
-
 class NoPrediction(nn.Module):
     """In place of the latent residual prediction: [N, 3 C, h, w] -> zeros [N, C, h, w]."""
 
@@ -76,17 +57,6 @@ class NoPrediction(nn.Module):
 
 
 Builder = Callable[[PhotoConfig], PhotoVLAE]
-
-
-def with_prior(kind: type[Prior]) -> Builder:
-    """A model with another prior."""
-
-    def build(config: PhotoConfig) -> PhotoVLAE:
-        model = PhotoVLAE(config)
-        model.prior = kind(config)
-        return model
-
-    return build
 
 
 def without_prediction(config: PhotoConfig) -> PhotoVLAE:
@@ -103,11 +73,7 @@ class Row:
     about: str
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe
     build: Builder = PhotoVLAE
-
-
-def sliced(slices: int) -> Callable[[Recipe], Recipe]:
-    """Another number of channel slices."""
-    return lambda recipe: replace(recipe, model=replace(recipe.model, slices=slices))
+    tunes: bool = False  # starts from a finished model
 
 
 def scaled(factor: float) -> Callable[[Recipe], Recipe]:
@@ -120,30 +86,38 @@ def scaled(factor: float) -> Callable[[Recipe], Recipe]:
     return change
 
 
+# All losses at once, for a model that is trained already: the differences to the preset.
+TUNED = replace(RECIPES["small"], sampler_from=0.0, structure_until=1.0, learning_rate=3e-4)
+
+
+def tuned(about: str, **changes: Any) -> Row:
+    """A row that starts from a finished model."""
+    fixed = {name: getattr(TUNED, name) for name in ("sampler_from", "structure_until")}
+    fixed["learning_rate"] = TUNED.learning_rate
+    return Row(about, lambda recipe: replace(recipe, **(fixed | changes)), tunes=True)
+
+
 ROWS = {
-    "full": Row("the model and the recipe as they are: 4 slices x 2 parities, w, LPIPS on samples"),
-    "factorised": Row("p(z) without context and without w", build=with_prior(Factorised)),
-    "no-w": Row("no hyper-latent w", build=with_prior(WithoutHyper)),
-    "no-checkerboard": Row(
-        "4 slices, no parities: 4 coding steps", build=with_prior(WithoutCheckerboard)
-    ),
-    "slices-2": Row("2 slices x 2 parities: 4 coding steps", sliced(2)),
-    "slices-8": Row("8 slices x 2 parities: 16 coding steps", sliced(8)),
+    "full": Row("the model and the recipe as they are"),
     "no-prediction": Row("no latent residual prediction", build=without_prediction),
-    "lpips-mean": Row(
-        "LPIPS on the mean, not on the sample",
-        lambda r: replace(r, perceptual_weight=0.0, mean_perceptual_weight=r.perceptual_weight),
-    ),
-    "lpips-both": Row(
-        "LPIPS on the mean and on the sample",
-        lambda r: replace(r, mean_perceptual_weight=r.perceptual_weight),
-    ),
-    "lpips-none": Row("no LPIPS", lambda r: replace(r, perceptual_weight=0.0)),
-    "ms-ssim": Row(
-        "distortion MSE + 1000 (1 - MS-SSIM)", lambda r: replace(r, ms_ssim_weight=1000.0)
-    ),
     "narrow": Row("analysis and synthesis 0.75 times as wide", scaled(0.75)),
     "wide": Row("analysis and synthesis 1.5 times as wide", scaled(1.5)),
+    "tuned": tuned("LPIPS of the texture, whose gradient reaches z and the encoder"),
+    "tuned-apart": tuned("the same, but its gradient does not reach z", encoder_share=0.0),
+    "tuned-mean": tuned(
+        "LPIPS on the mean, not on the texture",
+        perceptual_weight=0.0,
+        mean_perceptual_weight=TUNED.perceptual_weight,
+    ),
+    "tuned-both": tuned(
+        "LPIPS on the mean and on the texture", mean_perceptual_weight=TUNED.perceptual_weight
+    ),
+    "tuned-none": tuned("no LPIPS", perceptual_weight=0.0),
+    "tuned-vgg": tuned("LPIPS of the texture, and half as much LPIPS on VGG16", vgg_weight=3.0),
+    "tuned-ms-ssim": tuned("distortion MSE + 1000 (1 - MS-SSIM)", ms_ssim_weight=1000.0),
+    "tuned-soap": tuned(
+        "SOAP in place of Adam, in batches of 16", optimiser="soap", batch=16, learning_rate=5e-4
+    ),
 }
 
 # Per quality: heading, key of a point, digits.
@@ -229,6 +203,11 @@ def evaluate(
     return {key: float(np.mean([p[key] for p in points])) for key in points[0]}
 
 
+def named(model: str) -> str:
+    """A model's name and what its weights are."""
+    return f"{model} {zoo.find(model).id}"
+
+
 def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Train one row, or what is left of it, and evaluate it; the result is kept in its run."""
     run: Path = args.runs / name
@@ -238,12 +217,15 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
     budget = Budget(args.minutes, args.steps)
     machine = Machine(torch.device("cpu"))
     trainer = Trainer(recipe, args.data, run, budget, args.weights, machine, row.build)
+    if row.tunes and not trainer.step:
+        trainer.start_from(zoo.load(zoo.find(args.model)).state_dict())
     trainer.train(None, lambda r: print(f"{name}: step {r['step']}, loss {r['loss']:.3f}"))
     model = trainer.model
     model.load_state_dict(trainer.ema)
     squares = middle_squares(args.data, args.pictures)
     result = {
         "preset": args.preset,
+        "model": named(args.model),
         "budget": str(budget),
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": trainer.step,
@@ -283,34 +265,46 @@ def report(results: dict[str, dict[str, Any]]) -> str:
         f"--weights DATA/lpips --{unit} {amount} --threads {one['threads']}\n",
         f"Means over {one['pictures']} held-out photographs ({SIDE}x{SIDE} from the middle). "
         "Without bits-back, w is pushed as its posterior's rounded mean.\n",
-        table(
-            ["row", "parameters", "steps", "minutes", "what differs"],
-            [
-                [n, f"{r['parameters']:,}", str(r["steps"]), str(r["minutes"]), ROWS[n].about]
-                for n, r in results.items()
-            ],
-        ),
     ]
-    for quality in one["points"]:
-        parts.append(f"## Quality {quality}\n")
+    groups = {
+        "From nothing": False,
+        f"From the weights of `{one['model']}`, all losses at once": True,
+    }
+    for title, tunes in groups.items():
+        group = {name: r for name, r in results.items() if ROWS[name].tunes == tunes}
+        if group:
+            parts += [f"## {title}\n", *tables(group)]
+    return "\n".join(parts)
+
+
+def tables(results: dict[str, dict[str, Any]]) -> list[str]:
+    """What the rows are, and one table per quality."""
+    lines = [
+        [n, f"{r['parameters']:,}", str(r["steps"]), str(r["minutes"]), ROWS[n].about]
+        for n, r in results.items()
+    ]
+    parts = [table(["row", "parameters", "steps", "minutes", "what differs"], lines)]
+    for quality in next(iter(results.values()))["points"]:
+        parts.append(f"### Quality {quality}\n")
         lines = [
             [name, *(f"{r['points'][quality][key]:.{digits}f}" for _, key, digits in COLUMNS)]
             for name, r in results.items()
             if quality in r["points"]
         ]
         parts.append(table(["row", *(heading for heading, _, _ in COLUMNS)], lines))
-    return "\n".join(parts)
+    return parts
 
 
 def main() -> int:
     """Train what is missing and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--preset", choices=sorted(RECIPES), default="small")
+    parser.add_argument("--model", default="small", help="where rows that tune start from")
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--weights", type=Path, required=True, help="folder of LPIPS and DISTS")
-    budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--minutes", type=float, help="budget of each row")
-    budget.add_argument("--steps", type=int, help="the same in steps")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, help="budget of each row")
+    length.add_argument("--steps", type=int, help="the same in steps")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--qualities", nargs="+", type=float, default=[20, 50, 80])
     parser.add_argument("--pictures", type=int, default=24, help="at most so many")
@@ -319,10 +313,16 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    asked = {"preset": args.preset, "budget": str(Budget(args.minutes, args.steps))}
+    asked = {
+        "preset": args.preset,
+        "model": named(args.model),
+        "budget": str(Budget(args.minutes, args.steps)),
+    }
     for name, result in finished(args.runs).items():
         if any(result[key] != value for key, value in asked.items()):
-            parser.error(f"{args.runs / name} has another preset or budget: give another --runs")
+            parser.error(
+                f"{args.runs / name} has another preset, model or budget: give another --runs"
+            )
     for name in args.rows:
         if name not in finished(args.runs):
             train(name, args)

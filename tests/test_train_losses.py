@@ -58,6 +58,70 @@ def test_the_samples_distance_leaves_the_mean_alone() -> None:
     assert not torch.equal(without.to_mean.weight.grad, on_mean.to_mean.weight.grad)
 
 
+def test_a_share_of_the_textures_gradient_reaches_the_encoder() -> None:
+    def gradient(share: float, weight: float = 1e4) -> Tensor:
+        torch.manual_seed(0)
+        recipe = replace(RECIPE, perceptual_weight=weight, encoder_share=share)
+        model = PhotoVLAE(recipe.model)
+        nn.init.normal_(model.to_detail.weight, std=0.1)
+        objective = Objective(model, recipe, Distance())  # type: ignore[arg-type]
+        objective(torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9]), (0, 0)).total.backward()
+        assert model.to_latent.weight.grad is not None
+        return model.to_latent.weight.grad
+
+    without, whole, half = gradient(0.0), gradient(1.0), gradient(0.5)
+    assert torch.equal(without, gradient(0.0, 1.0))
+    reach = whole - without
+    assert reach.abs().max() > without.abs().max()
+    torch.testing.assert_close(half - without, reach / 2, atol=1e-3 * float(reach.max()), rtol=1e-3)
+
+
+def test_texture_on_some_of_the_crops() -> None:
+    """Their number changes what is measured in stage B, and nothing in stage C."""
+    recipe = replace(RECIPE, perceptual_weight=1.0, texture_crops=1)
+    x, level = torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9])
+    found = {}
+    for structure in (True, False):
+        for crops in (0, 1, 2):
+            torch.manual_seed(0)
+            model = PhotoVLAE(recipe.model)
+            own = replace(recipe, texture_crops=crops)
+            objective = Objective(model, own, Distance())  # type: ignore[arg-type]
+            found[structure, crops] = objective(x, level, (0, 0), structure).perceptual.item()
+    assert found[True, 0] == found[True, 2] != found[True, 1]
+    assert found[False, 0] == found[False, 1] == found[False, 2]
+
+
+def test_the_second_perceptual_loss_sees_some_crops_too() -> None:
+    def gradient(crops: int) -> Tensor:
+        recipe = replace(RECIPE, likelihood_weight=0.0, vgg_weight=1.0, vgg_crops=crops)
+        torch.manual_seed(0)
+        model = PhotoVLAE(recipe.model)
+        objective = Objective(model, recipe, None, Distance())  # type: ignore[arg-type]
+        detail = torch.zeros(2, 3, 32, 32, requires_grad=True)
+        features = torch.randn(2, recipe.model.features, 32, 32)
+        losses = objective.texture(torch.rand(2, 3, 32, 32), detail.detach(), detail, features)
+        losses.vgg.backward()
+        assert losses.perceptual == 0 and detail.grad is not None
+        return detail.grad.flatten(1).any(1)
+
+    assert gradient(1).tolist() == [True, False] and gradient(2).all()
+
+
+def test_hot_samples_vary_more_and_none_less() -> None:
+    """Mixtures of equal logits at scale s: the noise's spread shows in the sample."""
+    sampled = {}
+    for heat in (1.0, 3.0):
+        torch.manual_seed(0)
+        recipe = replace(RECIPE, heat=heat)
+        model = PhotoVLAE(recipe.model)
+        objective = Objective(model, recipe, None)
+        features = torch.zeros(64, recipe.model.features, 16, 16)
+        sampled[heat] = objective.texture.sample(features).detach().std((1, 2, 3))  # [64]
+    ratio = sampled[3.0] / sampled[1.0].mean()
+    assert 0.9 < ratio.min() < 1.1 and 2 < ratio.max() < 3.3 and ratio.median() < 1.5
+
+
 def test_the_exact_sample_and_many_jacobi_steps_agree() -> None:
     sides = [replace(RECIPE, perceptual_weight=1.0, jacobi_steps=steps) for steps in (0, 200)]
     exact, jacobi = (evaluate(recipe, (0, 0))[0] for recipe in sides)

@@ -139,6 +139,8 @@ class PyramidLoss(TextureLoss):
 class PyramidObjective(Objective):
     """The objective of a model whose `pixelcnn` is a `Pyramid`."""
 
-    def __init__(self, model: PhotoVLAE, recipe: Recipe, lpips: LPIPS | None) -> None:
-        super().__init__(model, recipe, lpips)
-        self.texture = PyramidLoss(model.pixelcnn, model.config.temperature, recipe, lpips)
+    def __init__(
+        self, model: PhotoVLAE, recipe: Recipe, lpips: LPIPS | None, vgg: LPIPS | None = None
+    ) -> None:
+        super().__init__(model, recipe, lpips, vgg)
+        self.texture = PyramidLoss(model.pixelcnn, model.config.temperature, recipe, lpips, vgg)

@@ -46,6 +46,7 @@ class Meter:
             "psnr": _psnr(float(mean.mse)),
             "nll": float(mean.likelihood),
             "lpips": float(mean.perceptual),
+            "vgg_lpips": float(mean.vgg),
             "energy": float(mean.energy),
             "texture_psnr": _psnr(float(mean.texture_mse)),
             "mean_lpips": float(mean.mean_perceptual),

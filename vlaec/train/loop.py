@@ -20,6 +20,7 @@ from .data import PhotoSet, photo_paths
 from .losses import Losses, Objective
 from .machine import Machine, flops_per_pixel
 from .recipe import Budget, Recipe
+from .soap import SOAP
 
 Report = Callable[[log.Row], None]
 
@@ -27,6 +28,11 @@ LOG_SECONDS = 15
 SAVE_SECONDS = 120
 # Processes agree on the clock every so many steps: each time they wait for each other.
 CLOCK_STEPS = 8
+# Both can skip a step on the device (see `Trainer._one_step`).
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": lambda parameters, lr: torch.optim.Adam(parameters, lr, fused=True),
+    "soap": SOAP,
+}
 
 
 class Trainer:
@@ -46,7 +52,7 @@ class Trainer:
         weights: Path | None,
         machine: Machine,
         build: Callable[[PhotoConfig], PhotoVLAE] = PhotoVLAE,
-        objective: Callable[[PhotoVLAE, Recipe, LPIPS | None], Objective] = Objective,
+        objective: Callable[..., Objective] = Objective,
     ) -> None:
         self.recipe, self.run, self.budget, self.machine = recipe, run, budget, machine
         self.device = machine.device
@@ -58,18 +64,17 @@ class Trainer:
         state = self.model.state_dict()
         self.current = list(state.values())
         self.ema = {k: v.clone() for k, v in state.items()}
-        # The fused step can skip itself on the device (see _one_step).
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=recipe.learning_rate, fused=True
-        )
+        self.optimiser = OPTIMISERS[recipe.optimiser](self.model.parameters(), recipe.learning_rate)
         self.step, self.elapsed = 0, 0.0
         self.warm_from = 0  # the step from which the optimiser has gathered its moments
         if self.checkpoint.exists():
             self._load()
-        lpips = None
+        lpips = vgg = None
         if recipe.perceptual_weight or recipe.mean_perceptual_weight:
             lpips = LPIPS.load(weights).to(self.device)
-        self.objective = objective(self.model, recipe, lpips)
+        if recipe.vgg_weight:
+            vgg = LPIPS.load(weights, "vgg").to(self.device)
+        self.objective = objective(self.model, recipe, lpips, vgg)
         self.flops = flops_per_pixel(self.objective, recipe, machine)
         if machine.compiled:
             # In two parts: what varies, the place that stage B looks at, is cut out in between.
@@ -85,6 +90,12 @@ class Trainer:
     def checkpoint(self) -> Path:
         """Where the resumable state lies."""
         return self.run / "checkpoint.pt"
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with given weights, the model's `state_dict`."""
+        self.model.load_state_dict(weights)
+        for name, average in self.ema.items():
+            average.copy_(weights[name])
 
     def train(self, chunk_minutes: float | None, report: Report) -> bool:
         """Train until the budget or this chunk is spent; True when the budget is."""
@@ -125,7 +136,7 @@ class Trainer:
         random = np.random.default_rng((recipe.seed, self.rank, self.step))
         torch.manual_seed(int(random.integers(2**63)))
         x = self._batch(random)
-        level = torch.rand(len(x), device=self.device)
+        level = torch.rand(len(x), device=self.device) ** recipe.level_power
         corner = None
         if texture:
             room = (recipe.crop - recipe.texture_crop) // 16 + 1

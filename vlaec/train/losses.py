@@ -26,6 +26,7 @@ class Losses(NamedTuple):
     dissimilarity: Tensor  # 1 - MS-SSIM of the mean
     mean_perceptual: Tensor  # LPIPS of the mean
     perceptual: Tensor  # LPIPS of the texture: mean + detail + sample
+    vgg: Tensor  # the same on VGG16
     likelihood: Tensor  # bits per subpixel
     energy: Tensor  # nats, see `energy_distance`, of the texture
     texture_mse: Tensor  # of the texture, 0..255 scale
@@ -35,6 +36,7 @@ class TextureLosses(NamedTuple):
     """What stage B adds."""
 
     perceptual: Tensor
+    vgg: Tensor
     likelihood: Tensor
     energy: Tensor
     log_mse: Tensor
@@ -44,12 +46,14 @@ class TextureLosses(NamedTuple):
 class Objective(nn.Module):
     """Model and loss in one module."""
 
-    def __init__(self, model: PhotoVLAE, recipe: Recipe, lpips: LPIPS | None) -> None:
+    def __init__(
+        self, model: PhotoVLAE, recipe: Recipe, lpips: LPIPS | None, vgg: LPIPS | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
         self.lpips = lpips
-        self.texture = TextureLoss(model.pixelcnn, model.config.temperature, recipe, lpips)
+        self.texture = TextureLoss(model.pixelcnn, model.config.temperature, recipe, lpips, vgg)
 
     def forward(
         self, x: Tensor, level: Tensor, corner: tuple[int, int] | None, structure: bool = True
@@ -68,17 +72,23 @@ class Objective(nn.Module):
             out = self.model(x, level)
             total, rate, mse, dissimilarity, mean_perceptual = self._structure(x, level, out)
         zero = torch.zeros_like(total)
-        texture = TextureLosses(zero, zero, zero, zero, zero)
+        texture = TextureLosses(*(zero for _ in TextureLosses._fields))
         if not structure:
             total = zero
         if corner is not None:
-            detail, features = self.model.texture(self.model.texture_synthesis.trunk(out.known))
+            # The same numbers with a share of the gradient.
+            some = slice((structure and recipe.texture_crops) or len(x))
+            known = out.known[some]
+            known = known.lerp(known.detach(), 1 - recipe.encoder_share)
+            detail, features = self.model.texture(self.model.texture_synthesis.trunk(known))
             rows, columns = (slice(c, c + recipe.texture_crop) for c in corner)
-            square = (t[:, :, rows, columns] for t in (x, out.mean, detail, features))
+            parts = (x[some], out.mean[some], detail, features)
+            square = (t[:, :, rows, columns] for t in parts)
             texture = self.texture(*square)
             total = (
                 total
                 + recipe.perceptual_weight * texture.perceptual
+                + recipe.vgg_weight * texture.vgg
                 + recipe.likelihood_weight * texture.likelihood
                 + recipe.energy_weight * texture.energy
                 + recipe.texture_fidelity * texture.log_mse
@@ -90,6 +100,7 @@ class Objective(nn.Module):
             dissimilarity,
             mean_perceptual,
             texture.perceptual,
+            texture.vgg,
             texture.likelihood,
             texture.energy,
             texture.mse,
@@ -114,10 +125,7 @@ class Objective(nn.Module):
         total = ((rate + weight * distortion) * balance).mean()
         mean_perceptual = torch.zeros_like(total)
         if recipe.mean_perceptual_weight and self.lpips is not None:
-            with torch.no_grad():
-                reference = self.lpips.features(x)
-            seen = self.lpips.features(out.mean)
-            mean_perceptual = self.lpips.distance(reference, seen).mean()
+            mean_perceptual = _distance(self.lpips, x, out.mean)
             total = total + recipe.mean_perceptual_weight * mean_perceptual
         return total, rate.mean(), mse.mean(), dissimilarity.mean(), mean_perceptual
 
@@ -126,13 +134,19 @@ class TextureLoss(nn.Module):
     """What stage B adds, on one square of every crop."""
 
     def __init__(
-        self, pixelcnn: PixelCNN, temperature: float, recipe: Recipe, lpips: LPIPS | None
+        self,
+        pixelcnn: PixelCNN,
+        temperature: float,
+        recipe: Recipe,
+        lpips: LPIPS | None,
+        vgg: LPIPS | None = None,
     ) -> None:
         super().__init__()
         self.pixelcnn = pixelcnn
         self.temperature = temperature
         self.recipe = recipe
         self.lpips = lpips
+        self.vgg = vgg
 
     def forward(
         self, target: Tensor, mean: Tensor, detail: Tensor, features: Tensor
@@ -160,15 +174,16 @@ class TextureLoss(nn.Module):
 
         texture = likely + sample
         mse = ((texture - target) * 255).square().flatten(1).mean(1)  # [N]
-        perceptual = energy = torch.zeros_like(bits)
+        perceptual = vgg = energy = torch.zeros_like(bits)
         if self.lpips is not None and recipe.perceptual_weight:
-            with torch.no_grad():
-                reference = self.lpips.features(target)
-            perceptual = self.lpips.distance(reference, self.lpips.features(texture)).mean()
+            perceptual = _distance(self.lpips, target, texture)
+        if self.vgg is not None and recipe.vgg_weight:
+            some = slice(recipe.vgg_crops)
+            vgg = _distance(self.vgg, target[some], texture[some])
         if recipe.energy_weight:
             energy = energy_distance(texture, target).mean()
         # In logarithms a decibel counts the same at every quality.
-        return TextureLosses(perceptual, bits, energy, (mse + 1).log().mean(), mse.mean())
+        return TextureLosses(perceptual, vgg, bits, energy, (mse + 1).log().mean(), mse.mean())
 
     def sample(self, features: Tensor) -> Tensor:
         """A residual [N, 3, S, S] with gradient, given features [N, F, S, S]."""
@@ -187,6 +202,8 @@ class TextureLoss(nn.Module):
         """
         n, _, h, w = features.shape
         noise = draw_noise((n, h, w), cnn.mixtures, features)
+        heat = 1 + (self.recipe.heat - 1) * torch.rand(n, 1, 1, 1, device=features.device) ** 3
+        noise = SamplingNoise(*(heat * part for part in noise))
         residual = self._draw(cnn, features, noise)
         return sample_mixture(cnn(residual, features), noise, self.temperature)
 
@@ -205,3 +222,10 @@ class TextureLoss(nn.Module):
     def _draw_exactly(self, cnn: PixelCNN, features: Tensor, noise: SamplingNoise) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             return TextureSampler(cnn, self.temperature).sample_batch(features, noise)
+
+
+def _distance(metric: LPIPS, target: Tensor, picture: Tensor) -> Tensor:
+    """Mean distance of `picture` from `target`, both [N, 3, H, W]; a gradient for the former."""
+    with torch.no_grad():
+        reference = metric.features(target)
+    return metric.distance(reference, metric.features(picture)).mean()

@@ -36,17 +36,17 @@ class Machine:
 def flops_per_pixel(objective: nn.Module, recipe: Recipe, machine: Machine) -> tuple[float, float]:
     """Floating-point operations of a step, forward and backward, per pixel: stages A and B.
 
-    Counted by running both on one crop; convolutions and matrix products only, a multiply-add
+    Counted by running both on one batch; convolutions and matrix products only, a multiply-add
     being two operations. `objective` is an `Objective` that is not compiled.
     """
-    x = torch.rand(1, 3, recipe.crop, recipe.crop, device=machine.device)
-    level = torch.full((1,), 0.5, device=machine.device)
+    x = torch.rand(recipe.batch, 3, recipe.crop, recipe.crop, device=machine.device)
+    level = torch.full((recipe.batch,), 0.5, device=machine.device)
     counts = []
     for corner in (None, (0, 0)):
         with FlopCounterMode(display=False) as counter:
             with machine.autocast():
                 losses = objective(x, level, corner)
             losses.total.backward()
-        counts.append(counter.get_total_flops() / recipe.crop**2)
+        counts.append(counter.get_total_flops() / (recipe.batch * recipe.crop**2))
         objective.zero_grad(set_to_none=True)
     return counts[0], counts[1]

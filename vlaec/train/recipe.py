@@ -15,6 +15,7 @@ class Recipe:
     model: PhotoConfig = field(default_factory=PhotoConfig)
     batch: int = 8  # crops per step and process
     crop: int = 128
+    optimiser: str = "adam"  # or "soap"
     learning_rate: float = 7e-4
     final_rate: float = 1e-5
     warmup_steps: int = 200
@@ -25,10 +26,21 @@ class Recipe:
     sampler_from: float = 0.5
     structure_until: float = 1.0
     texture_crop: int = 64
+    # The texture is trained on the first so many crops of a batch in stage B (0: all), where each
+    # costs more than its structure, and on all in stage C.
+    texture_crops: int = 0
+    # Share of the texture's gradient that reaches z and the encoder in stage B.
+    encoder_share: float = 1.0
     # How samples are drawn: Jacobi steps from zero, or 0 for the exact sample by wavefront (which
     # takes hundreds of tiny kernels: for CPUs).
     jacobi_steps: int = 0
+    # The noise of each crop's sample is enlarged by up to this, mostly by little: a sampler that is
+    # never trained above the temperature of decoding breaks out there.
+    heat: float = 1.0
     perceptual_weight: float = 3.0  # of the texture's LPIPS
+    # LPIPS on VGG16, of the first `vgg_crops` of a batch: it costs as much as the model.
+    vgg_weight: float = 0.0
+    vgg_crops: int = 2
     likelihood_weight: float = 0.02  # per bit and subpixel
     energy_weight: float = 0.2  # per nat of the texture's local energy in three octaves
     texture_fidelity: float = 0.2  # per nat of the texture's MSE: 0.23 nats are 1 dB
@@ -38,6 +50,8 @@ class Recipe:
     # Weight of each crop's rate-distortion loss: lambda ** -balance. 0.5 evens out low and high
     # rates, 0 lets high rates dominate.
     balance: float = 0.45
+    # Qualities are drawn as u ** level_power of uniform u: above 1 low ones come more often.
+    level_power: float = 1.0
     # Share of crops taken at a random reduction (which loses the sources' JPEG artefacts).
     reduced: float = 0.8
     reduction: tuple[float, float] = (0.5, 0.9)
