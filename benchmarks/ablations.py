@@ -6,7 +6,8 @@ trains every row (or those of --rows) for the given time on the same photographs
 one after the other, and writes benchmarks/ablations.md. A row that is interrupted resumes, a row
 that is finished is kept, so the command may be repeated until the table is complete. Rows about
 the parts of the network start from nothing; rows about what is asked of it (`tuned`) start from
-the weights of --model, since what LPIPS wants shows only in pictures that are nearly right.
+the weights of --model, since what LPIPS wants shows only in pictures that are nearly right, and
+have a third of the budget.
 (`benchmarks/priors.py` compares the parts of the prior on the latents of a finished model.)
 
 Evaluated are the EMA weights on 256x256 squares from the middle of photographs that were held out,
@@ -47,6 +48,8 @@ from vlaec.train.ssim import ms_ssim
 from vlaec.wavefront import TextureSampler
 
 SIDE = 256
+# A finished model needs less than one that starts from nothing.
+TUNING_SHARE = 3
 
 
 class NoPrediction(nn.Module):
@@ -203,6 +206,12 @@ def evaluate(
     return {key: float(np.mean([p[key] for p in points])) for key in points[0]}
 
 
+def budget_of(row: Row, args: argparse.Namespace) -> Budget:
+    """What a row may use."""
+    share = TUNING_SHARE if row.tunes else 1
+    return Budget(args.minutes and args.minutes / share, args.steps and max(1, args.steps // share))
+
+
 def named(model: str) -> str:
     """A model's name and what its weights are."""
     return f"{model} {zoo.find(model).id}"
@@ -214,7 +223,7 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
     run.mkdir(parents=True, exist_ok=True)
     row = ROWS[name]
     recipe = row.change(RECIPES[args.preset])
-    budget = Budget(args.minutes, args.steps)
+    budget = budget_of(row, args)
     machine = Machine(torch.device("cpu"))
     trainer = Trainer(recipe, args.data, run, budget, args.weights, machine, row.build)
     if row.tunes and not trainer.step:
@@ -223,10 +232,13 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
     model = trainer.model
     model.load_state_dict(trainer.ema)
     squares = middle_squares(args.data, args.pictures)
+    length = f"--minutes {args.minutes:g}" if args.steps is None else f"--steps {args.steps}"
     result = {
         "preset": args.preset,
         "model": named(args.model),
         "budget": str(budget),
+        "command": f"python benchmarks/ablations.py --preset {args.preset} --data DATA/photos "
+        f"--weights DATA/lpips {length} --threads {args.threads}",
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": trainer.step,
         "minutes": round(trainer.elapsed / 60, 1),
@@ -256,24 +268,20 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def report(results: dict[str, dict[str, Any]]) -> str:
     """All results as Markdown."""
     one = next(iter(results.values()))
-    amount, unit = one["budget"].split()
     parts = [
         "# Ablations\n",
-        f"Preset `{one['preset']}`, each row trained for {amount} {unit} (CPU threads: "
-        f"{one['threads']}) on the same photographs with the same seed, by\n",
-        f"    python benchmarks/ablations.py --preset {one['preset']} --data DATA/photos "
-        f"--weights DATA/lpips --{unit} {amount} --threads {one['threads']}\n",
+        f"Preset `{one['preset']}`, every row on the same photographs with the same seed (CPU "
+        f"threads: {one['threads']}), by\n",
+        f"    {one['command']}\n",
         f"Means over {one['pictures']} held-out photographs ({SIDE}x{SIDE} from the middle). "
         "Without bits-back, w is pushed as its posterior's rounded mean.\n",
     ]
-    groups = {
-        "From nothing": False,
-        f"From the weights of `{one['model']}`, all losses at once": True,
-    }
-    for title, tunes in groups.items():
+    for tunes in (False, True):
         group = {name: r for name, r in results.items() if ROWS[name].tunes == tunes}
         if group:
-            parts += [f"## {title}\n", *tables(group)]
+            one = next(iter(group.values()))
+            start = f"the weights of `{one['model']}`, all losses at once" if tunes else "nothing"
+            parts += [f"## From {start}: {one['budget']}\n", *tables(group)]
     return "\n".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 
 from vlaec.bench.codecs import CODECS, make_codec, why_unavailable
 from vlaec.bench.metrics import psnr
+from vlaec.codec import encode
 from vlaec.errors import UsageError
+from vlaec.images import Picture
 
 LOSSY = ["jpeg", "jpeg:444", "webp", "avif", "avif:420", "jxl"]
 LOSSLESS = ["png", "webp:lossless", "jxl:lossless"]
@@ -77,10 +80,28 @@ def test_kodak_agrees_with_known_numbers(
     assert np.mean(qualities) == pytest.approx(decibel, abs=0.1)
 
 
-@pytest.mark.parametrize("wrong", ["tiff", "avif:411", "png:fast", "webp:near", "jxl:x", "jpeg:1"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("tiff", "avif:411", "png:fast", "webp:near", "jxl:x", "jpeg:1"),
+        *("vlaec:effort=x", "vlaec:effort=", "vlaec:small+tiny"),
+    ],
+)
 def test_unknown_names_and_options(wrong: str) -> None:
-    with pytest.raises(UsageError, match=wrong.split(":")[-1]):
+    with pytest.raises(UsageError, match=re.escape(wrong.split(":")[-1])):
         make_codec(wrong)
+
+
+def test_vlaec_searches_as_long_as_it_is_told(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAEC_MODELS", str(tiny_models))
+    image = scene()[:32, :32]
+    codecs = [make_codec(f"vlaec{option}") for option in ("", ":effort=1", ":tiny+effort=1")]
+    files = [codec.encode(image, 50) for codec in codecs]
+    assert files[0] != files[1] == files[2] == encode(Picture(image), 50, effort=1)
+    assert "effort" not in codecs[0].version and "effort 1" in codecs[1].version
+    assert list(codecs[2].decoders()) == ["vlaec:tiny+effort=1", "vlaec:tiny+effort=1 texture=0"]
 
 
 def test_every_codec_works_or_says_why_not() -> None:

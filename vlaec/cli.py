@@ -96,10 +96,23 @@ def cli() -> None:
     *("-q", "--quality"), type=_Number(0, 100), default=50, show_default=True, help="0 to 100."
 )
 @click.option("--model", metavar="NAME", help="Model to compress with; see `vlaec models`.")
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 9),
+    default=0,
+    show_default=True,
+    help="Search for a better file: 2 takes about a minute per megapixel and core, 9 five.",
+)
 @force_option
 @json_option
 def compress(
-    source: str, output: str | None, quality: float, model: str | None, force: bool, as_json: bool
+    source: str,
+    output: str | None,
+    quality: float,
+    model: str | None,
+    effort: int,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Compress a picture to a .vlae file.
 
@@ -120,7 +133,7 @@ def compress(
 
     start = time.perf_counter()
     with progress_bar("compressing") as progress:
-        data = codec.encode(picture, quality, model, progress)
+        data = codec.encode(picture, quality, model, progress, effort)
     seconds = time.perf_counter() - start
     files.write_atomically(output, data, force)
     if picture.reduced:

@@ -19,25 +19,32 @@ from .exact import ExactPrior, GridError
 from .images import Picture
 from .model.vlae import STRIDE
 from .quantise import quantise
+from .refine import refine
 from .wavefront import BAND, TextureSampler
 
 Progress = Callable[[float], None]
 
 # Pixels synthesised and sampled at a time: bounds memory, changes nothing else.
 PIXELS_AT_ONCE = 2**21
+MAX_EFFORT = 9
+# Steps of the search for a better latent: 50 at least, fewer find nothing.
+STEPS_PER_EFFORT = 50
 
 
-def compress(image: Image.Image, quality: float = 50, model: str | None = None) -> bytes:
+def compress(
+    image: Image.Image, quality: float = 50, model: str | None = None, effort: int = 0
+) -> bytes:
     """A Pillow image as a `.vlae` file.
 
     Args:
         quality: 0..100.
         model: a name from `vlaec models`; None for the default.
+        effort: 0..9, how long to search for a better latent; see `vlaec.refine`.
 
     Raises:
-        VlaecError: a quality out of range, an image that cannot be kept, a missing model.
+        VlaecError: a quality or effort out of range, an image that cannot be kept, a missing model.
     """
-    return encode(images.from_pillow(image), quality, model)
+    return encode(images.from_pillow(image), quality, model, effort=effort)
 
 
 def decompress(data: bytes, texture: float | None = None, seed: int | None = None) -> Image.Image:
@@ -59,9 +66,10 @@ def encode(
     quality: float = 50,
     model: str | None = None,
     progress: Progress | None = None,
+    effort: int = 0,
 ) -> bytes:
     """As `compress`, from a `Picture`."""
-    return load_codec(zoo.find(name=model).id).encode(picture, quality, progress)
+    return load_codec(zoo.find(name=model).id).encode(picture, quality, progress, effort)
 
 
 def decode(
@@ -97,14 +105,21 @@ class Codec:
         self.sampler = TextureSampler(self.model.pixelcnn, config.temperature)
 
     def encode(
-        self, picture: Picture, quality: float = 50, progress: Progress | None = None
+        self,
+        picture: Picture,
+        quality: float = 50,
+        progress: Progress | None = None,
+        effort: int = 0,
     ) -> bytes:
         """A `.vlae` file; see `compress`."""
         if not 0 <= quality <= 100:
             raise UsageError(f"quality must be between 0 and 100, not {quality:g}")
+        if effort not in range(MAX_EFFORT + 1):
+            raise UsageError(f"effort must be a whole number from 0 to {MAX_EFFORT}, not {effort}")
         report = progress or _silent
         hundredths = round(quality * 100)
-        z = self.latent(picture.rgb, hundredths)
+        steps = effort * STEPS_PER_EFFORT
+        z = self.latent(picture.rgb, hundredths, steps, lambda share: report(0.4 * share))
         report(0.4)
         coded, _ = self.coder.encode(z, hundredths)
         report(0.9)
@@ -165,16 +180,27 @@ class Codec:
             rgb, alpha, header.grey, icc=container.icc, exif=container.exif, xmp=container.xmp
         )
 
-    @torch.inference_mode()
-    def latent(self, rgb: np.ndarray, quality_hundredths: int) -> np.ndarray:
-        """z [C, h, w] int32 of pixels [H, W, 3] uint8."""
+    @torch.no_grad()
+    def latent(
+        self,
+        rgb: np.ndarray,
+        quality_hundredths: int,
+        steps: int = 0,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """z [C, h, w] int32 of pixels [H, W, 3] uint8, after a search of `steps` steps."""
         height, width = rgb.shape[:2]
         padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
         padded = torch.from_numpy(np.pad(rgb, padding, mode="edge"))
         x = padded.permute(2, 0, 1)[None].float() / 255
-        levels = self._levels(quality_hundredths)
-        y = self.model.encode(x.contiguous(memory_format=torch.channels_last), levels)
-        z = quantise(y, self.model.prior, levels, quality_hundredths / 10000)
+        x = x.contiguous(memory_format=torch.channels_last)
+        levels, level = self._levels(quality_hundredths), quality_hundredths / 10000
+        y = self.model.encode(x, levels)
+        if steps:
+            with torch.enable_grad():
+                z = refine(self.model, x, y, levels, level, steps, progress or _silent)
+        else:
+            z = quantise(y, self.model.prior, levels, level)
         chosen: np.ndarray = z[0].to(torch.int32).numpy()
         return chosen
 

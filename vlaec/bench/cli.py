@@ -43,7 +43,7 @@ def _levels(
 ) -> dict[str, tuple[float, ...]]:
     levels = {}
     for value in values:
-        name, equals, numbers = value.partition("=")
+        name, equals, numbers = value.rpartition("=")  # vlaec:effort=2=10,20
         if not equals or not _numbers(numbers):
             raise click.BadParameter(f"{value!r} is not of the form CODEC=LEVEL,LEVEL,...")
         levels[name] = _numbers(numbers)

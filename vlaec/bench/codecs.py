@@ -244,9 +244,16 @@ class Vlaec:
     parallel = True
     integer = False
 
-    def __init__(self, model: str | None = None, textures: Sequence[float] = (0.0,)) -> None:
-        self.model = model
-        self.name = f"vlaec:{model}" if model else "vlaec"
+    def __init__(self, option: str | None = None, textures: Sequence[float] = (0.0,)) -> None:
+        """`option` is a model's name, "effort=N", or both with a plus in between."""
+        parts = option.split("+") if option else []
+        efforts = [part for part in parts if part.startswith("effort=")]
+        models = [part for part in parts if part not in efforts]
+        if len(efforts) > 1 or len(models) > 1 or not all(e[7:].isdecimal() for e in efforts):
+            raise UsageError(f"vlaec:{option}: give MODEL, effort=N or MODEL+effort=N")
+        self.model = models[0] if models else None
+        self.effort = int(efforts[0][7:]) if efforts else 0
+        self.name = f"vlaec:{option}" if option else "vlaec"
         self.levels: tuple[float, ...] = (0, 20, 40, 60, 80, 100)
         self.textures = tuple(textures)
 
@@ -256,14 +263,15 @@ class Vlaec:
         from vlaec.container import info
 
         model = info(self.encode(np.zeros((16, 16, 3), np.uint8), 50)).header.model_id.hex()
-        return f"vlaec {__version__}, model {model}, code {_vlaec_source()}"
+        effort = f", effort {self.effort}" if self.effort else ""
+        return f"vlaec {__version__}, model {model}, code {_vlaec_source()}{effort}"
 
     def encode(self, image: np.ndarray, level: float, threads: int = 1) -> bytes:
         from vlaec.codec import encode
         from vlaec.images import Picture
 
         with _torch_threads(threads):
-            return encode(Picture(image), float(level), model=self.model)
+            return encode(Picture(image), float(level), self.model, effort=self.effort)
 
     def decode(self, data: bytes, threads: int = 1, texture: float | None = None) -> np.ndarray:
         from vlaec.codec import decode

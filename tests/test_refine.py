@@ -1,0 +1,135 @@
+"""The encoder's search: never worse, bounded to its tile, and a file like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import vlaec
+from vlaec import codec, container, refine, zoo
+from vlaec.errors import UsageError
+from vlaec.images import Picture
+from vlaec.model import PhotoVLAE
+from vlaec.model.blocks import level_weights
+from vlaec.quantise import quantise
+
+GOLDEN = Path(__file__).resolve().parent / "golden" / "models"
+QUALITY = 0.4
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> PhotoVLAE:
+    """The small trained model of the golden files, as the default too."""
+    monkeypatch.setenv("VLAEC_MODELS", str(GOLDEN))
+    return zoo.load(zoo.find())
+
+
+def crop(photo: Path, height: int, width: int) -> np.ndarray:
+    with Image.open(photo) as image:
+        pixels = np.array(image.convert("RGB").crop((100, 100, 100 + width, 100 + height)))
+    return pixels
+
+
+def cost(model: PhotoVLAE, x: Tensor, z: Tensor) -> float:
+    """Rate + lambda * MSE, said anew."""
+    levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        prior = model.prior(z, z, levels)
+        mean = model.decode(z, prior.mean, prior.log_scale, levels).mean
+    bpp = float(prior.latent_bits + prior.hyper_bits) / (x.shape[2] * x.shape[3])
+    return bpp + model.config.rate_weight(QUALITY) * float(((mean - x) * 255).square().mean())
+
+
+def searched(model: PhotoVLAE, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """z as it is without a search, and with one."""
+    levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
+    with torch.no_grad():
+        y = model.encode(x, levels)
+    z = refine.refine(model, x, y, levels, QUALITY, steps, lambda share: None)
+    return quantise(y, model.prior, levels, QUALITY), z
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def test_a_search_pays(model: PhotoVLAE, photo: Path) -> None:
+    x = to_tensor(crop(photo, 128, 160))
+    before, after = searched(model, x, 80)
+    assert torch.equal(after, after.round()) and after.shape == before.shape
+    assert cost(model, x, after) < 0.995 * cost(model, x, before)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_search_that_finds_nothing_changes_nothing(
+    model: PhotoVLAE, photo: Path, steps: int
+) -> None:
+    x = to_tensor(crop(photo, 64, 64))
+    before, after = searched(model, x, steps)
+    assert torch.equal(before, after) or cost(model, x, after) < cost(model, x, before)
+
+
+def test_tiles_are_searched_one_by_one(
+    model: PhotoVLAE, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With small tiles every part of z moves, and the whole picture gains although each tile
+    knows of its neighbours only what lies in its margin."""
+    monkeypatch.setattr(refine, "TILE", 4)
+    monkeypatch.setattr(refine, "MARGIN", 2)
+    x = to_tensor(crop(photo, 96, 144))
+    before, after = searched(model, x, 80)
+    moved = (before != after).any(1)[0]  # [6, 9]
+    for rows in (slice(0, 4), slice(4, 6)):
+        for columns in (slice(0, 4), slice(4, 8), slice(8, 9)):
+            assert moved[rows, columns].any()
+    assert cost(model, x, after) < cost(model, x, before)
+
+
+def test_soft_rounding_hardens() -> None:
+    torch.manual_seed(0)
+    y = torch.linspace(-2.9, 2.9, 59)[None].repeat(4000, 1)
+    warm, cold = refine.soft_round(y, 0.5), refine.soft_round(y, 0.02)
+    for soft in (warm, cold):
+        assert bool(((soft >= y.floor()) & (soft <= y.floor() + 1)).all())
+    assert (
+        float((cold - cold.round()).abs().mean()) < 0.01 < float((warm - warm.round()).abs().mean())
+    )
+    # Nearly always the nearer one, and both equally often in the middle.
+    share = (cold.round() == y.round()).float().mean(0)
+    middle = ((y[0] - y[0].floor()) - 0.5).abs() < 0.05
+    assert bool((share[~middle] > 0.95).all()) and bool((share[middle] < 0.95).all())
+    y.requires_grad_()
+    (gradient,) = torch.autograd.grad(refine.soft_round(y, 0.5).sum(), y)
+    assert bool(gradient.isfinite().all()) and float(gradient.abs().max()) > 0
+
+
+def test_files_of_every_effort(model: PhotoVLAE, photo: Path) -> None:
+    pixels = crop(photo, 50, 70)
+    picture = Picture(pixels)
+    codec.encode(picture)  # the first loads the model
+    state = torch.random.get_rng_state()
+    files = [codec.encode(picture, 100 * QUALITY, effort=effort) for effort in (0, 1, 1)]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert files[1] == files[2] != files[0]
+    assert codec.decode(files[1]).rgb.shape == pixels.shape
+    assert container.info(files[1]).header.quality == container.info(files[0]).header.quality
+    by_api = vlaec.compress(Image.fromarray(pixels), 100 * QUALITY, effort=1)
+    assert by_api == files[1]
+
+
+def test_progress_rises(model: PhotoVLAE, photo: Path) -> None:
+    told: list[float] = []
+    codec.encode(Picture(crop(photo, 32, 32)), 40, progress=told.append, effort=1)
+    assert told == sorted(told) and told[-1] == 1 and len(told) > 50
+
+
+@pytest.mark.parametrize("effort", [-1, 10, 1.5])
+def test_no_such_effort(model: PhotoVLAE, effort: float) -> None:
+    with pytest.raises(UsageError, match="effort"):
+        codec.encode(Picture(np.zeros((8, 8, 3), np.uint8)), effort=effort)  # type: ignore[arg-type]
