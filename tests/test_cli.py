@@ -138,7 +138,8 @@ def test_models(run: Run, tiny_models: Path) -> None:
     tiny = next(card for card in cards if card["name"] == "tiny")
     assert tiny["default"] and tiny["bytes"] == (tiny_models / "tiny.safetensors").stat().st_size
     assert len(tiny["id"]) == 16
-    assert tiny["id"] in run("models").stdout
+    shown = run("models").stdout
+    assert tiny["id"] in shown and "(default for qualities 0 to 100): untrained" in shown
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save
 
 import vlaec
 from vlaec import codec, container, zoo
@@ -138,6 +139,33 @@ def test_models_by_name_and_id() -> None:
         zoo.find(name="nothing")
     with pytest.raises(ModelMissingError, match="no model with id"):
         zoo.find(model_id=bytes(8))
+
+
+def test_models_for_some_qualities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two defaults share the dial, files name theirs, and neither is used beyond its own part."""
+    source = GOLDEN / "models"
+    tensors = load_file(source / "tiny.safetensors")
+    card = json.loads((source / "tiny.json").read_text())
+    config = {"config": json.dumps(card["training"]["recipe"]["model"])}
+    for name, qualities in (("low", [0, 40]), ("high", [40, 100])):
+        tensors["to_mean.bias"] = tensors["to_mean.bias"] + 0.01  # other weights, another id
+        data = save(tensors, metadata=config)
+        (tmp_path / f"{name}.safetensors").write_bytes(data)
+        own = {"sha256": hashlib.sha256(data).hexdigest(), "qualities": qualities, "default": True}
+        (tmp_path / f"{name}.json").write_text(json.dumps(card | own))
+    monkeypatch.setenv("VLAEC_MODELS", str(tmp_path))
+    picture = smooth_picture(20, 30)
+    for quality, name in ((0, "low"), (39.99, "low"), (40.01, "high"), (100, "high")):
+        data = codec.encode(picture, quality)
+        assert zoo.find_name(container.info(data).header.model_id) == name
+        assert codec.decode(data).rgb.shape == picture.rgb.shape
+        assert codec.encode(picture, quality, name) == data
+    assert codec.encode(picture, 40, "low") != codec.encode(picture, 40, "high")
+    with pytest.raises(UsageError, match="between 0 and 40 for model low"):
+        codec.encode(picture, 40.5, "low")
+    (tmp_path / "high.json").write_text(json.dumps(card | {"qualities": [60, 40]}))
+    with pytest.raises(ModelMissingError, match="no qualities from 60 to 40"):
+        zoo.find()
 
 
 def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

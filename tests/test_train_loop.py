@@ -222,6 +222,33 @@ def test_an_exported_model_can_be_trained_further(
     assert "exists" in capsys.readouterr().err
 
 
+def test_a_run_may_start_from_another(photos: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(replace(RECIPE, learning_rate=0.0, final_rate=0.0).to_dict()))
+    arguments = ["--init", str(finished), "--recipe", str(recipe), "--steps", "2"]
+    assert main(command(photos, run, *arguments)) == 0
+    first, second = (
+        torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (finished, run)
+    )
+    assert second["step"] == 2
+    for kind in ("model", "ema"):
+        for name, tensor in second[kind].items():
+            torch.testing.assert_close(tensor, first["ema"][name], atol=1e-6, rtol=0)
+
+
+def test_a_model_for_some_qualities(photos: Path, tmp_path: Path) -> None:
+    run, target = tmp_path / "run", tmp_path / "mine"
+    recipe = replace(RECIPE, qualities=(0.2, 0.6))
+    make_trainer(photos, run, 2, recipe).train(None, silent)
+    arguments = ["export", str(run), "--to", str(target), "--description", "d"]
+    for given, expected in (([], [20, 60]), (["--qualities", "25", "50"], [25, 50])):
+        assert main([*arguments, *given]) == 0
+        card = json.loads(target.with_suffix(".json").read_text())
+        assert card["qualities"] == pytest.approx(expected)
+    assert main([*arguments, "--qualities", "10", "50"]) == 2
+
+
 def test_a_run_keeps_its_recipe(
     photos: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

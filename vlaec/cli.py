@@ -253,14 +253,15 @@ def models(as_json: bool) -> None:
     """List the installed models."""
     from vlaec import zoo
 
-    fields = ("name", "id", "kind", "description", "parameters", "bytes", "default")
+    fields = ("name", "id", "kind", "description", "parameters", "bytes", "default", "qualities")
     cards = [{key: getattr(card, key) for key in fields} for card in zoo.list_models()]
     if as_json:
         click.echo(json.dumps(cards))
         return
     width = max((len(card["name"]) for card in cards), default=0)
     for card in cards:
-        mark = " (default)" if card["default"] else ""
+        lowest, highest = card["qualities"]
+        mark = f" (default for qualities {lowest:g} to {highest:g})" if card["default"] else ""
         size = f"{card['parameters'] / 1e6:.1f} M parameters, {card['bytes'] / 1e6:.1f} MB"
         click.echo(f"{card['name']:<{width}} {card['id']}  {size}{mark}: {card['description']}")
 

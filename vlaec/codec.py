@@ -38,7 +38,7 @@ def compress(
 
     Args:
         quality: 0..100.
-        model: a name from `vlaec models`; None for the default.
+        model: a name from `vlaec models`; None for the default one at this quality.
         effort: 0..9, how long to search for a better latent; see `vlaec.refine`.
 
     Raises:
@@ -69,7 +69,11 @@ def encode(
     effort: int = 0,
 ) -> bytes:
     """As `compress`, from a `Picture`."""
-    return load_codec(zoo.find(name=model).id).encode(picture, quality, progress, effort)
+    if not 0 <= quality <= 100:
+        raise UsageError(f"quality must be between 0 and 100, not {quality:g}")
+    return load_codec(zoo.find(name=model, quality=quality).id).encode(
+        picture, quality, progress, effort
+    )
 
 
 def decode(
@@ -112,8 +116,12 @@ class Codec:
         effort: int = 0,
     ) -> bytes:
         """A `.vlae` file; see `compress`."""
-        if not 0 <= quality <= 100:
-            raise UsageError(f"quality must be between 0 and 100, not {quality:g}")
+        lowest, highest = self.card.qualities
+        if not lowest <= quality <= highest:
+            raise UsageError(
+                f"quality must be between {lowest:g} and {highest:g} for model {self.card.name}, "
+                f"not {quality:g}"
+            )
         if effort not in range(MAX_EFFORT + 1):
             raise UsageError(f"effort must be a whole number from 0 to {MAX_EFFORT}, not {effort}")
         report = progress or _silent

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,8 +36,9 @@ class Card:
     description: str
     parameters: int
     bytes: int
-    default: bool
+    default: bool  # used for its qualities unless another is named
     texture: float  # default strength of its texture; of no meaning for sets
+    qualities: tuple[float, float]  # lowest and highest, 0 to 100; of no meaning for sets
     kind: str  # "photo", or "set" for sets of small images
     path: Path
 
@@ -70,9 +71,10 @@ def _read_card(path: Path) -> Card:
             **{k: values[k] for k in ("sha256", "description", "parameters", "bytes")},
             default=bool(values.get("default", False)),
             texture=float(values["texture"] if kind == "photo" else 0),
+            qualities=_range(values.get("qualities", (0, 100))),
             kind=kind,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelMissingError(f"model card {path.name} cannot be read: {error}") from error
 
 
@@ -82,13 +84,20 @@ def _known_kind(kind: str) -> str:
     return kind
 
 
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    lowest, highest = map(float, values)
+    if not 0 <= lowest <= highest <= 100:
+        raise ValueError(f"no qualities from {lowest:g} to {highest:g}")
+    return lowest, highest
+
+
 def find_name(model_id: bytes) -> str | None:
     """Name of the model with this id, or None."""
     return next((card.name for card in list_models() if card.id == model_id.hex()), None)
 
 
-def find(name: str | None = None, model_id: bytes | None = None) -> Card:
-    """The card of a model by name, by id, or the default one.
+def find(name: str | None = None, model_id: bytes | None = None, quality: float = 50) -> Card:
+    """The card of a model by name, by id, or the default one for a quality.
 
     Raises:
         ModelMissingError: there is no such model here.
@@ -101,8 +110,9 @@ def find(name: str | None = None, model_id: bytes | None = None) -> Card:
         matching = [c for c in cards if c.name == name]
         wanted = f"named {name!r}"
     else:
-        matching = [c for c in cards if c.default]
-        wanted = "marked as default"
+        fitting = (c for c in cards if c.qualities[0] <= quality <= c.qualities[1])
+        matching = [c for c in fitting if c.default]
+        wanted = f"marked as default for quality {quality:g}"
     if not matching:
         known = ", ".join(f"{c.name} ({c.id})" for c in cards) or "none"
         raise ModelMissingError(f"no model {wanted}; installed: {known}")

@@ -259,12 +259,14 @@ class Vlaec:
 
     @property
     def version(self) -> str:
-        from vlaec import __version__
-        from vlaec.container import info
+        from vlaec import __version__, zoo
 
-        model = info(self.encode(np.zeros((16, 16, 3), np.uint8), 50)).header.model_id.hex()
+        cards = (
+            [zoo.find(self.model)] if self.model else [c for c in zoo.list_models() if c.default]
+        )
+        models = " ".join(card.id for card in cards)
         effort = f", effort {self.effort}" if self.effort else ""
-        return f"vlaec {__version__}, model {model}, code {_vlaec_source()}{effort}"
+        return f"vlaec {__version__}, model {models}, code {_vlaec_source()}{effort}"
 
     def encode(self, image: np.ndarray, level: float, threads: int = 1) -> bytes:
         from vlaec.codec import encode

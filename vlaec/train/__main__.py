@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from . import log
+from . import checkpoint, log
 from .export import adopt, export, pack
 from .loop import Report, Trainer
 from .machine import Machine
@@ -39,7 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
         elif args.command == "set":
             _set(args, arguments)
         elif args.command == "export":
-            print(export(args.run, args.to, args.description, args.texture, args.default))
+            qualities = args.qualities and (args.qualities[0], args.qualities[1])
+            print(
+                export(args.run, args.to, args.description, args.texture, args.default, qualities)
+            )
         elif args.command == "pack":
             print(pack(args.run, args.to))
         elif args.command == "adopt":
@@ -61,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     photo.add_argument("--recipe", type=Path, help="a recipe.json in place of a preset's recipe")
     photo.add_argument("--data", type=Path, required=True, help="folder of photographs")
     photo.add_argument("--weights", type=Path, help="folder of the LPIPS weights")
+    photo.add_argument("--init", type=Path, help="a run whose EMA weights to start from")
     _add_run_arguments(photo)
     photo.add_argument("--compile", action="store_true", help="use torch.compile (on GPUs)")
     photo.add_argument(
@@ -81,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--to", type=Path, required=True, help="e.g. models/small")
     out.add_argument("--description", required=True)
     out.add_argument("--texture", type=float, default=1.0, help="default strength of the texture")
+    out.add_argument(
+        "--qualities",
+        nargs=2,
+        type=float,
+        metavar=("LOWEST", "HIGHEST"),
+        help="what a photo model is for, 0 to 100; default: all that it was trained on",
+    )
     out.add_argument("--default", action="store_true", help="what compress uses unless told")
 
     adopted = commands.add_parser("adopt", help="make a run of an exported model, to train it on")
@@ -122,6 +133,8 @@ def _photo(args: argparse.Namespace, arguments: list[str]) -> None:
         recipe = _own_recipe(run, Recipe, args.recipe, RECIPES[args.preset])
         budget = Budget(args.minutes, args.steps)
         trainer = Trainer(recipe, args.data, run, budget, args.weights, machine)
+        if args.init is not None and not trainer.step:
+            trainer.start_from(checkpoint.read(args.init / "checkpoint.pt")["ema"])
         if trainer.rank == 0:
             with open(run / "commands.txt", "a") as file:
                 file.write("bin/train " + shlex.join(arguments) + "\n")

@@ -17,14 +17,23 @@ from .recipe import Recipe
 from .sets_recipe import SetRecipe
 
 
-def export(run: Path, target: Path, description: str, texture: float, default: bool) -> Path:
+def export(
+    run: Path,
+    target: Path,
+    description: str,
+    texture: float,
+    default: bool,
+    qualities: tuple[float, float] | None = None,
+) -> Path:
     """Write `target`.safetensors and `target`.json from a run's EMA weights; returns the card.
 
-    Of a set model's run they are those with the best ELBO on the validation images.
+    Of a set model's run they are those with the best ELBO on the validation images. `qualities`
+    are those that a photo model is for, 0 to 100: those that it was trained on unless given.
 
     Raises:
         FileNotFoundError: the run has no checkpoint.
-        ValueError: a set model shall be the default, which is for photographs.
+        ValueError: a set model shall be the default, which is for photographs; or qualities that
+            the model was not trained on.
     """
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     recipe = _recipe(state["recipe"])
@@ -36,7 +45,13 @@ def export(run: Path, target: Path, description: str, texture: float, default: b
             raise ValueError("a model for sets of small images cannot be the default")
         kind = {"kind": "set"}
     else:
-        kind = {"kind": "photo", "texture": texture}
+        trained = tuple(100 * quality for quality in recipe.qualities)
+        lowest, highest = qualities or trained
+        if not trained[0] <= lowest <= highest <= trained[1]:
+            raise ValueError(
+                f"the model was trained for qualities {trained[0]:g} to {trained[1]:g}"
+            )
+        kind = {"kind": "photo", "texture": texture, "qualities": [lowest, highest]}
     data = save(tensors, metadata={"config": json.dumps(recipe.model.to_dict())})
     target.with_suffix(".safetensors").write_bytes(data)
     commands = run / "commands.txt"

@@ -136,7 +136,8 @@ class Trainer:
         random = np.random.default_rng((recipe.seed, self.rank, self.step))
         torch.manual_seed(int(random.integers(2**63)))
         x = self._batch(random)
-        level = torch.rand(len(x), device=self.device) ** recipe.level_power
+        lowest, highest = recipe.qualities
+        level = lowest + (highest - lowest) * torch.rand(len(x), device=self.device)
         corner = None
         if texture:
             room = (recipe.crop - recipe.texture_crop) // 16 + 1

@@ -50,8 +50,8 @@ class Recipe:
     # Weight of each crop's rate-distortion loss: lambda ** -balance. 0.5 evens out low and high
     # rates, 0 lets high rates dominate.
     balance: float = 0.45
-    # Qualities are drawn as u ** level_power of uniform u: above 1 low ones come more often.
-    level_power: float = 1.0
+    # Qualities of the crops, 0 to 1: a model for some of them is the better at those.
+    qualities: tuple[float, float] = (0.0, 1.0)
     # Share of crops taken at a random reduction (which loses the sources' JPEG artefacts).
     reduced: float = 0.8
     reduction: tuple[float, float] = (0.5, 0.9)
@@ -105,11 +105,29 @@ _STAGED = Recipe(
     likelihood_weight=0.01,
 )
 
+# For a finished model (`--init`), to make it better for a part of the qualities.
+_TUNED = replace(
+    _STAGED,
+    model=PRESETS["small"],
+    optimiser="soap",
+    learning_rate=5e-4,
+    warmup_steps=60,
+    batch=16,
+    ema=0.995,
+    sampler_from=0.0,
+    texture_crop=96,
+    encoder_share=0.3,
+    heat=1.43,
+    vgg_weight=3.0,
+)
+
 RECIPES: dict[str, Recipe] = {
     "tiny": Recipe(
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
     ),
     "small": replace(_STAGED, model=PRESETS["small"], texture_crop=96),
+    "small-low": replace(_TUNED, qualities=(0.0, 0.5), structure_until=0.64, texture_crops=6),
+    "small-high": replace(_TUNED, qualities=(0.45, 1.0), structure_until=0.75, texture_crops=4),
     "base": replace(
         _STAGED,
         model=PRESETS["base"],
