@@ -19,9 +19,10 @@ from vlaec.entropy import LatentCoder
 QUALITIES = (10, 30, 50, 70, 90)
 
 
-def measure(paths: list[Path], quality: float) -> dict[str, float]:
+def measure(paths: list[Path], quality: float) -> dict[str, float | str]:
     """Means over pictures at one quality; checks the laws on every file on the way."""
-    own = codec.load_codec(zoo.find().id)
+    card = zoo.find(quality=quality)
+    own = codec.load_codec(card.id)
     hundredths = round(100 * quality)
     with_bits_back, without, drawn, worst, bpp = [], [], [], 0.0, []
     for path in paths:
@@ -41,6 +42,7 @@ def measure(paths: list[Path], quality: float) -> dict[str, float]:
         worst = max(worst, len(data) / (facts.predicted_bits / 8 * 1.01 + 64))
         bpp.append(facts.bpp)
     return {
+        "model": card.name,
         "bpp": round(float(np.mean(bpp)), 4),
         "bits_with_bits_back": round(float(np.mean(with_bits_back))),
         "bits_without": round(float(np.mean(without))),
@@ -63,7 +65,6 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     result = {
         "command": f"python benchmarks/bitstream.py {len(args.images)} images",
-        "model": zoo.find().name,
         "qualities": {str(q): measure(args.images, q) for q in QUALITIES},
     }
     text = json.dumps(result, indent=1)

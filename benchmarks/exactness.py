@@ -73,7 +73,7 @@ def main() -> None:
             agreement[" ".join("=".join(item) for item in setting.items())] = same
     result = {
         "command": f"python benchmarks/exactness.py {len(args.images)} images",
-        "model": zoo.find().name,
+        "models": sorted({zoo.find(quality=quality).name for quality in QUALITIES}),
         "files": len(files),
         "files_with_the_same_latent": agreement,
     }

@@ -54,7 +54,7 @@ def median_seconds(job: Callable[[], object], repetitions: int) -> float:
 
 def measure(pictures: list[Picture], quality: float, repetitions: int) -> dict[str, float]:
     """Median seconds per picture of the three jobs."""
-    own = codec.load_codec(zoo.find().id)
+    own = codec.load_codec(zoo.find(quality=quality).id)
     rows: dict[str, list[float]] = {"compress": [], "decompress": [], "texture 0": []}
     for picture in pictures:
         parsed = container.unpack(own.encode(picture, quality))
@@ -117,7 +117,7 @@ def main() -> None:
         "command": "python benchmarks/speed.py " + " ".join(sys.argv[1:]),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
-        "model": zoo.find().name,
+        "model": zoo.find(quality=args.quality).name,
         "pictures": [f"{p.width}x{p.height}" for p in pictures],
         "median_seconds": measure(pictures, args.quality, args.repetitions),
         "4000x3000": {job: peak_memory(job) for job in ("compress", "decompress")},

@@ -65,12 +65,12 @@ def measure(
     return {key: float(np.mean([p[key] for p in points])) for key in points[0]}
 
 
-def report(results: dict[str, dict[str, float]], model: str, squares: int) -> str:
-    """All results as Markdown."""
+def report(results: dict[str, dict[str, float]], models: Sequence[str], squares: int) -> str:
+    """All results as Markdown; the model of each quality."""
+    of = ", ".join(f"`{model}` at {q}" for model, q in zip(models, results, strict=True))
     parts = [
         "# Parts of texture\n",
-        f"Model `{model}`, means over {squares} held-out photographs ({SIDE}x{SIDE} from the "
-        "middle), by\n",
+        f"Means over {squares} held-out photographs ({SIDE}x{SIDE} from the middle), {of}, by\n",
         "    python -m benchmarks.texture_parts --data DATA/photos --weights DATA/lpips\n",
         "Strength, root mean square in levels:\n",
         table(
@@ -89,7 +89,7 @@ def report(results: dict[str, dict[str, float]], model: str, squares: int) -> st
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="small", help="a photo model's name")
+    parser.add_argument("--model", help="a photo model's name; default: those for the qualities")
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--weights", type=Path, required=True, help="folder of LPIPS and DISTS")
     parser.add_argument("--qualities", nargs="+", type=float, default=[20, 50, 80])
@@ -98,10 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    model = zoo.load(zoo.find(args.model)).eval()
     squares = middle_squares(args.data, args.pictures)
-    results = {f"{q:g}": measure(model, squares, q, args.weights) for q in args.qualities}
-    args.out.write_text(report(results, args.model, len(squares)))
+    results, models = {}, []
+    for quality in args.qualities:
+        card = zoo.find(args.model, quality=quality)
+        models.append(card.name)
+        results[f"{quality:g}"] = measure(zoo.load(card), squares, quality, args.weights)
+    args.out.write_text(report(results, models, len(squares)))
     return 0
 
 

@@ -85,7 +85,7 @@ def main() -> None:
     """Measure, then write everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.texture", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", help="a name from `vlaec models` (default: the default one)")
+    parser.add_argument("--model", help="a name from `vlaec models` (default: that for quality 0)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--photos", choices=["kodak", "validation"], default="kodak")
     parser.add_argument("--limit", type=int, help="use only the first photographs")
@@ -99,7 +99,7 @@ def main() -> None:
         paths = sorted((args.data / "kodak").glob("*.png"))
     else:
         paths = photo_paths(args.data / "photos", held_out=True)
-    card = zoo.find(name=args.model)
+    card = zoo.find(name=args.model, quality=0)
     codec = load_codec(card.id)
     scorer = Scorer(args.data / "lpips", args.whole)
     sampling_rate, sheet_rate = (

@@ -126,7 +126,8 @@ class Study:
     def __init__(self, codec: Codec, scorer: Scorer, original: Original) -> None:
         self.codec, self.scorer, self.original = codec, scorer, original
         picture, avif = Picture(original.rgb), Avif()
-        self.file = SizeSearch(lambda level: codec.encode(picture, level), 0, 100, 0.01)
+        lowest, highest = codec.card.qualities
+        self.file = SizeSearch(lambda q: codec.encode(picture, q), lowest, highest, 0.01)
         self.avif = SizeSearch(lambda level: avif.encode(original.rgb, level), 0, 90, 1)
         self.decode_avif = avif.decode
 
