@@ -118,6 +118,7 @@ ROWS = {
     "tuned-none": tuned("no LPIPS", perceptual_weight=0.0),
     "tuned-vgg": tuned("LPIPS of the texture, and half as much LPIPS on VGG16", vgg_weight=3.0),
     "tuned-ms-ssim": tuned("distortion MSE + 1000 (1 - MS-SSIM)", ms_ssim_weight=1000.0),
+    "tuned-low": tuned("qualities up to 50 alone", qualities=(0.0, 0.5)),
     "tuned-soap": tuned(
         "SOAP in place of Adam, in batches of 16", optimiser="soap", batch=16, learning_rate=5e-4
     ),

@@ -121,8 +121,7 @@ class _Search:
 
     def cost(self, z: Tensor) -> Tensor:
         """Bits per pixel + lambda * MSE of latents [1, C, h, w]; a number."""
-        with torch.autocast("cpu", enabled=False):
-            prior = self.model.prior(z, z, self.levels)
+        prior = self.model.prior(z, z, self.levels)
         known = self.model.known(z, prior.mean, prior.log_scale, self.levels)
         mean = self.model.mean(self.model.synthesis.trunk(known))
         mse = ((mean - self.x) * 255).square().mean()
