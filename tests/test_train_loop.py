@@ -279,6 +279,8 @@ def test_recipes_survive_json() -> None:
         ("no weights", "perceptual weights"),
         ("no budget", "positive"),
         ("small photographs", "pixels on both sides"),
+        ("optimiser", "one of adam, soap"),
+        ("qualities", "a range within 0 to 1"),
     ],
 )
 def test_errors_are_one_line(
@@ -305,8 +307,13 @@ def test_errors_are_one_line(
         steps = "0"
     elif case == "small photographs":
         recipe = replace(RECIPE, crop=256)
+    values = recipe.to_dict()
+    if case == "optimiser":
+        values["optimiser"] = "sgd"
+    elif case == "qualities":
+        values["qualities"] = [0.5, 1.5]
     given = run / "recipe.json"
-    given.write_text("[1]" if case == "damaged recipe" else json.dumps(recipe.to_dict()))
+    given.write_text("[1]" if case == "damaged recipe" else json.dumps(values))
     assert main(command(photos, run, "--steps", steps)) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1 and error.startswith("bin/train: ")

@@ -28,11 +28,6 @@ LOG_SECONDS = 15
 SAVE_SECONDS = 120
 # Processes agree on the clock every so many steps: each time they wait for each other.
 CLOCK_STEPS = 8
-# Both can skip a step on the device (see `Trainer._one_step`).
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": lambda parameters, lr: torch.optim.Adam(parameters, lr, fused=True),
-    "soap": SOAP,
-}
 
 
 class Trainer:
@@ -64,7 +59,14 @@ class Trainer:
         state = self.model.state_dict()
         self.current = list(state.values())
         self.ema = {k: v.clone() for k, v in state.items()}
-        self.optimiser = OPTIMISERS[recipe.optimiser](self.model.parameters(), recipe.learning_rate)
+        # Both can skip a step (see _one_step), the fused Adam on the device.
+        self.optimiser: torch.optim.Optimizer
+        if recipe.optimiser == "soap":
+            self.optimiser = SOAP(self.model.parameters(), recipe.learning_rate)
+        else:
+            self.optimiser = torch.optim.Adam(
+                self.model.parameters(), recipe.learning_rate, fused=True
+            )
         self.step, self.elapsed = 0, 0.0
         self.warm_from = 0  # the step from which the optimiser has gathered its moments
         if self.checkpoint.exists():

@@ -76,9 +76,9 @@ class Objective(nn.Module):
         if not structure:
             total = zero
         if corner is not None:
-            # The same numbers with a share of the gradient.
             some = slice((structure and recipe.texture_crops) or len(x))
             known = out.known[some]
+            # The same numbers, which pass on a share of their gradient.
             known = known.lerp(known.detach(), 1 - recipe.encoder_share)
             detail, features = self.model.texture(self.model.texture_synthesis.trunk(known))
             rows, columns = (slice(c, c + recipe.texture_crop) for c in corner)

@@ -7,6 +7,8 @@ from typing import Any
 
 from ..model.config import PRESETS, PhotoConfig, settings
 
+OPTIMISERS = ("adam", "soap")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -15,7 +17,7 @@ class Recipe:
     model: PhotoConfig = field(default_factory=PhotoConfig)
     batch: int = 8  # crops per step and process
     crop: int = 128
-    optimiser: str = "adam"  # or "soap"
+    optimiser: str = "adam"  # of OPTIMISERS
     learning_rate: float = 7e-4
     final_rate: float = 1e-5
     warmup_steps: int = 200
@@ -57,6 +59,13 @@ class Recipe:
     reduction: tuple[float, float] = (0.5, 0.9)
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(f"optimiser must be one of {', '.join(OPTIMISERS)}")
+        lowest, highest = self.qualities
+        if not 0 <= lowest <= highest <= 1:
+            raise ValueError("qualities must be a range within 0 to 1")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return asdict(self)
@@ -66,7 +75,7 @@ class Recipe:
         """Inverse of `to_dict`; what is not given has its default.
 
         Raises:
-            ValueError: an unknown field.
+            ValueError: an unknown field, or a value that cannot be.
         """
         own = settings(cls, values, "recipe")
         return cls(**own | {"model": PhotoConfig.from_dict(values.get("model", {}))})
