@@ -261,9 +261,8 @@ class Vlaec:
     def version(self) -> str:
         from vlaec import __version__, zoo
 
-        cards = (
-            [zoo.find(self.model)] if self.model else [c for c in zoo.list_models() if c.default]
-        )
+        named = (card for card in zoo.list_models() if card.default)
+        cards = [zoo.find(self.model)] if self.model else named
         models = " ".join(card.id for card in cards)
         effort = f", effort {self.effort}" if self.effort else ""
         return f"vlaec {__version__}, model {models}, code {_vlaec_source()}{effort}"
