@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Largest root mean square of a step, in units of the learning rate; on pure noise Adam's is 0.23.
+# Largest root mean square of a step, in units of the learning rate, before Adam's correction of the
+# young first moment (which a warm-up outweighs); on pure noise Adam's own is 0.23.
 UPDATE_BOUND = 0.3
+# Steps between two measurements of the covariances, which cost as much as a rotation.
+MEASURE_EVERY = 2
 
 
 class SOAP(torch.optim.Optimizer):
@@ -38,7 +41,8 @@ class SOAP(torch.optim.Optimizer):
         """
         Args:
             betas: decays of the first and second moment per step.
-            memory: decay of the covariances per measurement.
+            memory: decay of the covariances per measurement, of which there is one in
+                MEASURE_EVERY steps.
             refresh: steps between two rotations of the basis.
         """
         settings = {"lr": lr, "betas": betas, "memory": memory, "refresh": refresh, "eps": eps}
@@ -79,14 +83,12 @@ class SOAP(torch.optim.Optimizer):
         scale = (second / (1 - beta2**step)).sqrt_().add_(group["eps"])
         update = first / scale
         # The second moments of a basis that has just moved are those of another: no leaps then.
-        update *= (UPDATE_BOUND * update.numel() ** 0.5 / update.norm().clamp_min(1e-12)).clamp(
-            max=1
-        )
+        update *= (UPDATE_BOUND / update.square().mean().sqrt()).clamp(max=1)
         if "bases" in state:
             update = _rotate(update, [b.T for b in state["bases"]])
             update = update.transpose(1, 2)
         parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] / (1 - beta1**step))
-        if "bases" in state and step % 2 == 0:
+        if "bases" in state and step % MEASURE_EVERY == 0:
             for covariance, seen in zip(state["covariances"], _covariances(gradient), strict=True):
                 covariance.lerp_(seen, 1 - group["memory"])
             if step % group["refresh"] == 0:
