@@ -13,7 +13,7 @@ from vlaec.train.energy import FLOOR, energy_distance, log_energies
 
 def noise(amplitude: float, seed: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    grain = torch.randn(2, 1, 64, 96, generator=generator).expand(-1, 3, -1, -1)
+    grain = torch.randn(2, 3, 64, 96, generator=generator)
     return 0.5 + amplitude / 255 * grain
 
 
@@ -32,7 +32,7 @@ def test_amplitude_is_seen_and_place_is_not(factor: float) -> None:
 
 def test_what_no_eye_sees_does_not_count() -> None:
     flat = torch.full((2, 3, 64, 96), 0.5)
-    assert (energy_distance(flat, noise(0.2)) < 0.1).all()
+    assert (energy_distance(flat, noise(0.1)) < 0.1).all()
     assert (energy_distance(flat, noise(10)) > 1).all()
 
 
@@ -41,3 +41,11 @@ def test_gradients_make_a_flat_picture_grainier() -> None:
     energy_distance(weak, noise(20)).sum().backward()
     assert weak.grad is not None and bool(weak.grad.isfinite().all())
     assert float((weak.grad * (weak.detach() - 0.5)).sum()) < 0
+
+
+def test_grain_of_another_colour_is_seen() -> None:
+    grey = 0.5 + (noise(20)[:, :1] - 0.5).expand(-1, 3, -1, -1)
+    green = torch.full_like(grey, 0.5)
+    green[:, 1] += (grey[:, 1] - 0.5) / 0.587  # of the same luma
+    same, other = (energy_distance(grey, picture) for picture in (grey, green))
+    assert (same < 1e-5).all() and (other > 1).all()

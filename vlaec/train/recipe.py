@@ -44,7 +44,7 @@ class Recipe:
     vgg_weight: float = 0.0
     vgg_crops: int = 2
     likelihood_weight: float = 0.02  # per bit and subpixel
-    energy_weight: float = 0.2  # per nat of the texture's local energy in three octaves
+    energy_weight: float = 0.2  # per nat of the texture's local energy in bands of frequencies
     texture_fidelity: float = 0.2  # per nat of the texture's MSE: 0.23 nats are 1 dB
     mean_perceptual_weight: float = 0.0  # of the mean's LPIPS
     # 1 - MS-SSIM in units of MSE: the distortion is MSE + ms_ssim_weight * (1 - MS-SSIM).
@@ -127,7 +127,9 @@ _TUNED = replace(
     texture_crop=96,
     encoder_share=0.3,
     heat=1.43,
-    vgg_weight=3.0,
+    vgg_weight=4.0,
+    vgg_crops=3,
+    energy_weight=1.4,
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -135,8 +137,11 @@ RECIPES: dict[str, Recipe] = {
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
     ),
     "small": replace(_STAGED, model=PRESETS["small"], texture_crop=96),
-    "small-low": replace(_TUNED, qualities=(0.0, 0.5), structure_until=0.64, texture_crops=6),
-    "small-high": replace(_TUNED, qualities=(0.45, 1.0), structure_until=0.75, texture_crops=4),
+    "small-low": replace(
+        _TUNED, learning_rate=4e-4, qualities=(0.0, 0.5), structure_until=0.62, texture_crops=6
+    ),
+    # At high rates texture is little: first all time for the structure, then stage C.
+    "small-high": replace(_TUNED, qualities=(0.45, 1.0), sampler_from=0.8, structure_until=0.8),
     "base": replace(
         _STAGED,
         model=PRESETS["base"],
