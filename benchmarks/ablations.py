@@ -5,9 +5,9 @@
 trains every row (or those of --rows) for the given time on the same photographs with the same seed,
 one after the other, and writes benchmarks/ablations.md. A row that is interrupted resumes, a row
 that is finished is kept, so the command may be repeated until the table is complete. Rows about
-the parts of the network start from nothing; rows about what is asked of it (`tuned`) start from
-the weights of --model, since what LPIPS wants shows only in pictures that are nearly right, and
-have a third of the budget.
+the parts of the network start from nothing and learn rate and MSE alone; rows about what is asked
+of it (`tuned`) start from the weights of --model, since what LPIPS wants shows only in pictures
+that are nearly right, and have a third of the budget.
 (`benchmarks/priors.py` compares the parts of the prior on the latents of a finished model.)
 
 Evaluated are the EMA weights on 256x256 squares from the middle of photographs that were held out,
@@ -101,7 +101,7 @@ def tuned(about: str, **changes: Any) -> Row:
 
 
 ROWS = {
-    "full": Row("the model and the recipe as they are"),
+    "full": Row("the model as it is"),
     "no-prediction": Row("no latent residual prediction", build=without_prediction),
     "narrow": Row("analysis and synthesis 0.75 times as wide", scaled(0.75)),
     "wide": Row("analysis and synthesis 1.5 times as wide", scaled(1.5)),
@@ -133,8 +133,11 @@ COLUMNS = (
     ("MS-SSIM", "ms_ssim", 4),
     ("bpp + lambda MSE", "cost", 4),
     ("LPIPS mean", "lpips_mean", 3),
-    ("LPIPS sampled", "lpips_sampled", 3),
     ("DISTS mean", "dists_mean", 3),
+)
+# Only where the texture was trained.
+TEXTURE_COLUMNS = (
+    ("LPIPS sampled", "lpips_sampled", 3),
     ("DISTS sampled", "dists_sampled", 3),
 )
 
@@ -218,15 +221,33 @@ def named(model: str) -> str:
     return f"{model} {zoo.find(model).id}"
 
 
+def recipe_of(row: Row, preset: str) -> Recipe:
+    """The recipe of a row: from nothing the structure alone, to the end."""
+    recipe = RECIPES[preset]
+    if not row.tunes:
+        recipe = replace(recipe, sampler_from=1.0, structure_until=1.0)
+    return row.change(recipe)
+
+
+def asked(row: Row, args: argparse.Namespace) -> dict[str, str]:
+    """What a row's result must have been made with to stand in the table."""
+    return {
+        "preset": args.preset,
+        "model": named(args.model),
+        "budget": str(budget_of(row, args)),
+    }
+
+
 def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Train one row, or what is left of it, and evaluate it; the result is kept in its run."""
     run: Path = args.runs / name
     run.mkdir(parents=True, exist_ok=True)
     row = ROWS[name]
-    recipe = row.change(RECIPES[args.preset])
-    budget = budget_of(row, args)
+    recipe = recipe_of(row, args.preset)
     machine = Machine(torch.device("cpu"))
-    trainer = Trainer(recipe, args.data, run, budget, args.weights, machine, row.build)
+    trainer = Trainer(
+        recipe, args.data, run, budget_of(row, args), args.weights, machine, row.build
+    )
     if row.tunes and not trainer.step:
         trainer.start_from(zoo.load(zoo.find(args.model)).state_dict())
     trainer.train(None, lambda r: print(f"{name}: step {r['step']}, loss {r['loss']:.3f}"))
@@ -234,10 +255,7 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
     model.load_state_dict(trainer.ema)
     squares = middle_squares(args.data, args.pictures)
     length = f"--minutes {args.minutes:g}" if args.steps is None else f"--steps {args.steps}"
-    result = {
-        "preset": args.preset,
-        "model": named(args.model),
-        "budget": str(budget),
+    result = asked(row, args) | {
         "command": f"python benchmarks/ablations.py --preset {args.preset} --data DATA/photos "
         f"--weights DATA/lpips {length} --threads {args.threads}",
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -281,12 +299,17 @@ def report(results: dict[str, dict[str, Any]]) -> str:
         group = {name: r for name, r in results.items() if ROWS[name].tunes == tunes}
         if group:
             one = next(iter(group.values()))
-            start = f"the weights of `{one['model']}`, all losses at once" if tunes else "nothing"
-            parts += [f"## From {start}: {one['budget']}\n", *tables(group)]
+            start = "nothing, rate and MSE alone"
+            if tunes:
+                start = f"the weights of `{one['model']}`, all losses at once"
+            columns = COLUMNS + TEXTURE_COLUMNS if tunes else COLUMNS
+            parts += [f"## From {start}: {one['budget']}\n", *tables(group, columns)]
     return "\n".join(parts)
 
 
-def tables(results: dict[str, dict[str, Any]]) -> list[str]:
+def tables(
+    results: dict[str, dict[str, Any]], columns: Sequence[tuple[str, str, int]]
+) -> list[str]:
     """What the rows are, and one table per quality."""
     lines = [
         [n, f"{r['parameters']:,}", str(r["steps"]), str(r["minutes"]), ROWS[n].about]
@@ -296,11 +319,11 @@ def tables(results: dict[str, dict[str, Any]]) -> list[str]:
     for quality in next(iter(results.values()))["points"]:
         parts.append(f"### Quality {quality}\n")
         lines = [
-            [name, *(f"{r['points'][quality][key]:.{digits}f}" for _, key, digits in COLUMNS)]
+            [name, *(f"{r['points'][quality][key]:.{digits}f}" for _, key, digits in columns)]
             for name, r in results.items()
             if quality in r["points"]
         ]
-        parts.append(table(["row", *(heading for heading, _, _ in COLUMNS)], lines))
+        parts.append(table(["row", *(heading for heading, _, _ in columns)], lines))
     return parts
 
 
@@ -322,20 +345,15 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    asked = {
-        "preset": args.preset,
-        "model": named(args.model),
-        "budget": str(Budget(args.minutes, args.steps)),
-    }
     for name, result in finished(args.runs).items():
-        if any(result[key] != value for key, value in asked.items()):
+        if any(result[key] != value for key, value in asked(ROWS[name], args).items()):
             parser.error(
                 f"{args.runs / name} has another preset, model or budget: give another --runs"
             )
     for name in args.rows:
         if name not in finished(args.runs):
             train(name, args)
-            args.out.write_text(report(finished(args.runs)))
+        args.out.write_text(report(finished(args.runs)))
     return 0
 
 

@@ -43,8 +43,7 @@ def test_no_prediction_passes_z_through(script: ModuleType) -> None:
 
 
 def test_rows_change_what_they_say(script: ModuleType) -> None:
-    recipes = {name: row.change(RECIPES["small"]) for name, row in script.ROWS.items()}
-    assert recipes["full"] == RECIPES["small"]
+    recipes = {name: script.recipe_of(row, "small") for name, row in script.ROWS.items()}
     assert recipes["narrow"].model.widths == (48, 96, 144)
     assert recipes["wide"].model.widths == (96, 192, 288)
     weight = RECIPES["small"].perceptual_weight
@@ -56,10 +55,10 @@ def test_rows_change_what_they_say(script: ModuleType) -> None:
     ):
         recipe = recipes[name]
         assert (recipe.perceptual_weight, recipe.mean_perceptual_weight) == (texture, mean)
-    # A finished model has all losses from the first step to the last.
+    # A finished model has all losses from first to last, a new one never the texture's.
     for name, row in script.ROWS.items():
-        if row.tunes:
-            assert (recipes[name].sampler_from, recipes[name].structure_until) == (0, 1)
+        expected = (0, 1) if row.tunes else (1, 1)
+        assert (recipes[name].sampler_from, recipes[name].structure_until) == expected
 
 
 @pytest.mark.skipif(
@@ -102,6 +101,8 @@ def test_rows_are_added_one_by_one(tmp_path: Path, tiny_models: Path) -> None:
     text = out.read_text()
     for row in ("full", "no-prediction", "tuned-none"):
         assert text.count(f"| {row} |") == 2
+    again = call("--steps", "2", "--rows", "full", "tuned-none")
+    assert again.returncode == 0 and not again.stdout and out.read_text() == text
     nothing, tuned = text.split("## From the weights of `tiny ")
     assert "| tuned-none |" in tuned and "tuned-none" not in nothing
     assert str(tmp_path) not in text
