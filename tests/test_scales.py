@@ -202,7 +202,10 @@ def test_rows_are_added_one_by_one(
     result.unlink()
     assert call("--steps", "2", "--rows", "5x3") == []
     after = json.loads(result.read_text())
-    assert after["points"] == before["points"] and after["steps"] == 2
+    assert after["points"].keys() == before["points"].keys() and after["steps"] == 2
+    for quality, point in after["points"].items():
+        # Threads may split a sum another way, so the last digits are free.
+        assert point == pytest.approx(before["points"][quality], rel=1e-4)
     with pytest.raises(SystemExit):
         call("--steps", "3")
     assert "other settings" in capsys.readouterr().err
