@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from benchmarks.texture import spectrum
+from benchmarks.texture.measure import Coder
 from benchmarks.texture.render import (
     Layers,
     SizeSearch,
@@ -121,6 +125,29 @@ def test_layers_make_the_decoded_picture(
     picture = layers.picture(sample(codec, layers, codec.sampler.temperature), layers.strength)
     difference = picture.astype(int) - codec.decode(unpack(data)).rgb
     assert np.abs(difference).max() <= 1  # bands round differently from the whole
+
+
+def test_files_are_made_by_the_models_of_their_qualities(
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = json.loads((tiny_models / "tiny.json").read_text())
+    tensors = load_file(tiny_models / "tiny.safetensors")
+    for name, qualities in (("low", (0, 60)), ("high", (60, 100))):
+        tensors["to_mean.bias"] = tensors["to_mean.bias"] + 0.01  # other weights, another id
+        data = save(tensors, metadata={"config": json.dumps(PRESETS["tiny"].to_dict())})
+        own = {"sha256": hashlib.sha256(data).hexdigest(), "qualities": qualities}
+        (tmp_path / f"{name}.safetensors").write_bytes(data)
+        (tmp_path / f"{name}.json").write_text(json.dumps(card | own))
+    monkeypatch.setenv("VLAEC_MODELS", str(tmp_path))
+    coder = Coder(None)
+    picture = Picture(np.zeros((20, 30, 3), np.uint8))
+    for quality, name in ((0, "low"), (59.99, "low"), (60.01, "high"), (100, "high")):
+        assert coder.at(quality).card.name == name
+        assert coder.of(coder.at(quality).encode(picture, quality)).card.name == name
+    assert [codec.card.name for codec in coder.codecs] == ["low", "high"]
+    assert coder.qualities == (0, 100)
+    one = Coder("high")
+    assert one.qualities == (60, 100) and [codec.card.name for codec in one.codecs] == ["high"]
 
 
 def test_the_worst_place_is_found() -> None:

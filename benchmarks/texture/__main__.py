@@ -18,12 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlaec import zoo
-from vlaec.codec import load_codec
 from vlaec.train.data import photo_paths
 
 from .figures import write_figures
-from .measure import AVIF, DEFAULT, FULL, MEAN, Original, Sampling, Scorer, Shot, Study
+from .measure import AVIF, DEFAULT, FULL, MEAN, Coder, Original, Sampling, Scorer, Shot, Study
 from .page import write_page
 from .sheets import PLACES, Place, contact_sheet, worst_place
 from .summary import summarise
@@ -85,7 +83,7 @@ def main() -> None:
     """Measure, then write everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.texture", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", help="a name from `vlaec models` (default: that for quality 0)")
+    parser.add_argument("--model", help="a name from `vlaec models` (default: by quality)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--photos", choices=["kodak", "validation"], default="kodak")
     parser.add_argument("--limit", type=int, help="use only the first photographs")
@@ -99,8 +97,7 @@ def main() -> None:
         paths = sorted((args.data / "kodak").glob("*.png"))
     else:
         paths = photo_paths(args.data / "photos", held_out=True)
-    card = zoo.find(name=args.model, quality=0)
-    codec = load_codec(card.id)
+    coder = Coder(args.model)
     scorer = Scorer(args.data / "lpips", args.whole)
     sampling_rate, sheet_rate = (
         min(args.rates, key=lambda rate: abs(rate - wanted))
@@ -113,7 +110,7 @@ def main() -> None:
         original = scorer.original(path)
         originals.append(original)
         shots[original.name] = {}
-        study = Study(codec, scorer, original)
+        study = Study(coder, scorer, original)
         for rate, shot, pictures in study.shots(args.rates, sampling, sampling_rate):
             shots[original.name][rate] = shot
             if rate == sheet_rate:
@@ -122,12 +119,16 @@ def main() -> None:
 
     args.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {
-        "model": {
-            "name": card.name,
-            "id": card.id,
-            "temperature": codec.sampler.temperature,
-            "texture": card.texture,
-        },
+        "models": [
+            {
+                "name": codec.card.name,
+                "id": codec.card.id,
+                "qualities": codec.card.qualities,
+                "temperature": codec.sampler.temperature,
+                "texture": codec.card.texture,
+            }
+            for codec in coder.codecs
+        ],
         "set": args.photos,
         "whole": args.whole,
         "sampling_rate": sampling_rate,
@@ -138,12 +139,14 @@ def main() -> None:
     }
     (args.out / "results.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
     write_figures(results, args.out)
-    (args.out / "README.md").write_text(write_page(results, _command(args, card.name)))
+    (args.out / "README.md").write_text(write_page(results, _command(args)))
 
 
-def _command(args: argparse.Namespace, model: str) -> str:
+def _command(args: argparse.Namespace) -> str:
     """How to make this page again, without the paths of one machine."""
-    parts = [f"python -m benchmarks.texture --data DIR --model {model} --photos {args.photos}"]
+    parts = [f"python -m benchmarks.texture --data DIR --photos {args.photos}"]
+    if args.model:
+        parts.append(f"--model {args.model}")
     if args.limit:
         parts.append(f"--limit {args.limit}")
     if tuple(args.rates) != RATES:

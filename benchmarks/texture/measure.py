@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vlaec import zoo
 from vlaec.bench.codecs import Avif
 from vlaec.bench.metrics import METRICS, Compare, load_patch_features
-from vlaec.codec import Codec
+from vlaec.codec import Codec, load_codec
+from vlaec.container import unpack
 from vlaec.images import Picture
 
 from . import spectrum
@@ -120,14 +122,41 @@ def _numbers(values: dict[str, float | None]) -> dict[str, float]:
     return {name: round(value, 5) for name, value in values.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class Coder:
+    """Makes files with the model that is named, else with those that `compress` takes."""
+
+    model: str | None
+
+    def at(self, quality: float) -> Codec:
+        """The codec for a quality."""
+        return load_codec(zoo.find(name=self.model, quality=quality).id)
+
+    def of(self, file: bytes) -> Codec:
+        """The codec that a file names."""
+        return load_codec(unpack(file).header.model_id.hex())
+
+    @property
+    def qualities(self) -> tuple[float, float]:
+        """Lowest and highest quality."""
+        return self.at(0).card.qualities if self.model else (0.0, 100.0)
+
+    @property
+    def codecs(self) -> list[Codec]:
+        """All that serve a whole quality, by rising quality."""
+        lowest, highest = self.qualities
+        return list(dict.fromkeys(self.at(q) for q in range(round(lowest), round(highest) + 1)))
+
+
 class Study:
     """One photograph and its files."""
 
-    def __init__(self, codec: Codec, scorer: Scorer, original: Original) -> None:
-        self.codec, self.scorer, self.original = codec, scorer, original
+    def __init__(self, coder: Coder, scorer: Scorer, original: Original) -> None:
+        self.coder, self.scorer, self.original = coder, scorer, original
         picture, avif = Picture(original.rgb), Avif()
-        lowest, highest = codec.card.qualities
-        self.file = SizeSearch(lambda q: codec.encode(picture, q), lowest, highest, 0.01)
+        self.file = SizeSearch(
+            lambda q: coder.at(q).encode(picture, q), *coder.qualities, step=0.01
+        )
         self.avif = SizeSearch(lambda level: avif.encode(original.rgb, level), 0, 90, 1)
         self.decode_avif = avif.decode
 
@@ -142,8 +171,9 @@ class Study:
         for rate in rates:
             quality, data = self.file(rate * pixels / 8)
             _, rival = self.avif(len(data))
-            layers = read_layers(self.codec, data)
-            residual = sample(self.codec, layers, self.codec.sampler.temperature)
+            codec = self.coder.of(data)
+            layers = read_layers(codec, data)
+            residual = sample(codec, layers, codec.sampler.temperature)
             pictures = {
                 f"texture {strength:g}": layers.picture(residual, strength)
                 for strength in STRENGTHS
@@ -152,9 +182,9 @@ class Study:
             pictures[AVIF] = self.decode_avif(rival)
             scores = self._scores(pictures)
             truth = self._truth(layers)
-            nll = bits_per_pixel(self.codec, layers, truth)
+            nll = bits_per_pixel(codec, layers, truth)
             if rate == sampling_rate:
-                self._count(sampling, layers, truth, residual)
+                self._count(codec, sampling, layers, truth, residual)
                 sampling.free.append(scores[FULL].values["lpips"])
             bpp, avif_bpp = (round(8 * len(file) / pixels, 4) for file in (data, rival))
             shot = Shot(round(quality, 2), bpp, avif_bpp, layers.strength, round(nll, 4), scores)
@@ -176,14 +206,19 @@ class Study:
         )
 
     def _count(
-        self, sampling: Sampling, layers: Layers, truth: torch.Tensor, residual: torch.Tensor
+        self,
+        codec: Codec,
+        sampling: Sampling,
+        layers: Layers,
+        truth: torch.Tensor,
+        residual: torch.Tensor,
     ) -> None:
-        own = self.codec.sampler.temperature
+        own = codec.sampler.temperature
         sampling.true.add(truth.numpy() * 255)
         for temperature in TEMPERATURES:
             if temperature != own:
-                residual = sample(self.codec, layers, temperature)
+                residual = sample(codec, layers, temperature)
             sampling.sampled.setdefault(temperature, Tally()).add(residual.numpy() * 255)
-        parallel = sample_in_parallel(self.codec, layers, own, JACOBI_STEPS)
+        parallel = sample_in_parallel(codec, layers, own, JACOBI_STEPS)
         distance = self.scorer.lpips(self.original.rgb, layers.picture(parallel, 1))
         sampling.parallel.append(_numbers({"lpips": distance})["lpips"])

@@ -13,15 +13,18 @@ _METRICS = {"psnr": 2, "lpips": 3, "dists": 3, "fd": 2, "spectrum": 2}  # digits
 
 def write_page(results: dict[str, Any], command: str) -> str:
     """The page; it shows `sheet-*.png` and the figures that lie beside it."""
-    model, count = results["model"], len(results["photos"])
+    models = ", ".join(
+        f"`{model['name']}` ({model['id']}; sampling temperature {model['temperature']:g}, default "
+        f"strength {model['texture']:g})"
+        for model in results["models"]
+    )
+    count = len(results["photos"])
     whole = "whole pictures" if results["whole"] else f"the middle {CENTRE[1]}x{CENTRE[0]}"
     return (
         "\n\n".join(
             [
                 "# What resampled texture is worth",
-                f"Model `{model['name']}` ({model['id']}), sampling temperature "
-                f"{model['temperature']:g}, default strength {model['texture']:g}; "
-                f"{count} photographs ({results['set']}). Made by",
+                f"Models by quality: {models}; {count} photographs ({results['set']}). Made by",
                 f"```\n{command}\n```",
                 "All metrics are of 8-bit pictures. The quality of every file was searched for the "
                 "rate, that of AVIF (libavif, speed 6, 4:4:4) for the same size. "

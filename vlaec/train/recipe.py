@@ -114,7 +114,8 @@ _STAGED = Recipe(
     likelihood_weight=0.01,
 )
 
-# For a finished model (`--init`), to make it better for a part of the qualities.
+# For a finished model (`--init`), to make it better for a part of the qualities: the structure by
+# itself, then the texture (stage C).
 _TUNED = replace(
     _STAGED,
     model=PRESETS["small"],
@@ -123,9 +124,9 @@ _TUNED = replace(
     warmup_steps=60,
     batch=16,
     ema=0.995,
-    sampler_from=0.0,
+    sampler_from=0.75,
+    structure_until=0.75,
     texture_crop=96,
-    encoder_share=0.3,
     heat=1.43,
     vgg_weight=4.0,
     vgg_crops=3,
@@ -137,18 +138,21 @@ RECIPES: dict[str, Recipe] = {
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
     ),
     "small": replace(_STAGED, model=PRESETS["small"], texture_crop=96),
-    "small-low": replace(
-        _TUNED, learning_rate=4e-4, qualities=(0.0, 0.5), structure_until=0.62, texture_crops=6
-    ),
-    # At high rates texture is little: first all time for the structure, then stage C.
-    "small-high": replace(_TUNED, qualities=(0.45, 1.0), sampler_from=0.8, structure_until=0.8),
+    "small-low": replace(_TUNED, qualities=(0.0, 0.5)),
+    "small-high": replace(_TUNED, qualities=(0.45, 1.0)),
     "base": replace(
-        _STAGED,
+        _TUNED,
         model=PRESETS["base"],
+        optimiser="adam",
+        learning_rate=7e-4,
+        warmup_steps=200,
+        sampler_from=0.6,
+        structure_until=0.6,
         jacobi_steps=8,
         batch=32,
         crop=256,
         texture_crop=128,
+        vgg_crops=8,
         ema=0.9995,
     ),
 }
