@@ -13,6 +13,7 @@ from ..model.vlae import PhotoVLAE, VLAEOutput
 from ..perceptual import LPIPS
 from ..wavefront import TextureSampler
 from .energy import energy_distance
+from .lattice import lattice_distance
 from .recipe import Recipe
 from .ssim import ms_ssim
 
@@ -29,6 +30,7 @@ class Losses(NamedTuple):
     vgg: Tensor  # the same on VGG16
     likelihood: Tensor  # bits per subpixel
     energy: Tensor  # nats, see `energy_distance`, of the texture
+    lattice: Tensor  # nats, see `lattice_distance`, of the texture
     texture_mse: Tensor  # of the texture, 0..255 scale
 
 
@@ -39,6 +41,7 @@ class TextureLosses(NamedTuple):
     vgg: Tensor
     likelihood: Tensor
     energy: Tensor
+    lattice: Tensor
     log_mse: Tensor
     mse: Tensor
 
@@ -91,6 +94,7 @@ class Objective(nn.Module):
                 + recipe.vgg_weight * texture.vgg
                 + recipe.likelihood_weight * texture.likelihood
                 + recipe.energy_weight * texture.energy
+                + recipe.lattice_weight * texture.lattice
                 + recipe.texture_fidelity * texture.log_mse
             )
         return Losses(
@@ -103,6 +107,7 @@ class Objective(nn.Module):
             texture.vgg,
             texture.likelihood,
             texture.energy,
+            texture.lattice,
             texture.mse,
         )
 
@@ -174,7 +179,7 @@ class TextureLoss(nn.Module):
 
         texture = likely + sample
         mse = ((texture - target) * 255).square().flatten(1).mean(1)  # [N]
-        perceptual = vgg = energy = torch.zeros_like(bits)
+        perceptual = vgg = energy = lattice = torch.zeros_like(bits)
         if self.lpips is not None and recipe.perceptual_weight:
             perceptual = _distance(self.lpips, target, texture)
         if self.vgg is not None and recipe.vgg_weight:
@@ -182,8 +187,11 @@ class TextureLoss(nn.Module):
             vgg = _distance(self.vgg, target[some], texture[some])
         if recipe.energy_weight:
             energy = energy_distance(texture, target).mean()
+        if recipe.lattice_weight:
+            lattice = lattice_distance(texture, target).mean()
         # In logarithms a decibel counts the same at every quality.
-        return TextureLosses(perceptual, vgg, bits, energy, (mse + 1).log().mean(), mse.mean())
+        fidelity = (mse + 1).log().mean()
+        return TextureLosses(perceptual, vgg, bits, energy, lattice, fidelity, mse.mean())
 
     def sample(self, features: Tensor) -> Tensor:
         """A residual [N, 3, S, S] with gradient, given features [N, F, S, S]."""

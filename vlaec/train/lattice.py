@@ -1,0 +1,59 @@
+"""How much of a picture repeats every few pixels: a loss on the grid that pixel-shuffle leaves.
+
+The last layers draw every 4 x 4 pixels alike, so the cheapest way to the energy that a texture
+should have is one pattern, repeated: dots on a lattice where leaves or water should be. Bands of
+frequencies do not tell it from texture. Means over the places of equal position within a period do:
+those of texture are near one another, those of a lattice are the pattern.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .energy import OPPONENT, SHARES
+
+# Of the last pixel-shuffle, and its half: the finest pattern there is.
+PERIODS = (2, 4)
+# Pixels on one side of a neighbourhood, and between neighbourhoods.
+NEIGHBOURHOOD = 32
+STEP = 16
+# Variance of the means below that of a fifth of a grey level's is not seen.
+FLOOR = (0.2 / 255) ** 2
+
+
+def log_repetition(x: Tensor, period: int) -> Tensor:
+    """Log variance, over the positions within a period, of the mean of luma and colour over all
+    places of that position around every place.
+
+    Args:
+        x: [N, 3, H, W] in [0, 1], H and W at least NEIGHBOURHOOD + period.
+        period: in pixels, a divisor of STEP.
+
+    Returns:
+        [N, 3, h, w].
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        opponent = torch.tensor(OPPONENT, device=x.device)
+        planes = F.conv2d(x.float(), opponent[:, :, None, None]).flatten(0, 1)[:, None]
+        # Without what is slower than a period: slopes are not patterns.
+        smooth = F.avg_pool2d(planes, period, 1)
+        height, width = (size // period * period for size in smooth.shape[2:])
+        first = period // 2
+        sharp = planes[:, :, first : first + height, first : first + width]
+        sharp = sharp - smooth[:, :, :height, :width]
+        phases = F.pixel_unshuffle(sharp, period)  # [3 N, period^2, H/period, W/period]
+        means = F.avg_pool2d(phases, NEIGHBOURHOOD // period, STEP // period)
+        variance = means.var(1, correction=0)  # [3 N, h, w]
+        return (variance + FLOOR).log().unflatten(0, (-1, 3))
+
+
+def lattice_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of `log_repetition` of two batches [N, 3, H, W] over PERIODS,
+    colours weighted by SHARES; [N], in nats."""
+    differences = [
+        (log_repetition(a, period) - log_repetition(b, period)).abs().mean((2, 3))  # [N, 3]
+        for period in PERIODS
+    ]
+    return torch.stack(differences).mean(0) @ torch.tensor(SHARES, device=a.device)
