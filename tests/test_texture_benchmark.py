@@ -22,6 +22,7 @@ from benchmarks.texture.render import (
     sample,
     sample_in_parallel,
 )
+from benchmarks.texture.repetition import excess, repetition
 from benchmarks.texture.residuals import Tally, block_means, compare, total_variation, wasserstein
 from benchmarks.texture.sheets import HEIGHT, WIDTH, Place, contact_sheet, worst_place
 from vlaec import zoo
@@ -75,6 +76,15 @@ def test_white_noise_has_a_flat_spectrum() -> None:
 def test_a_flat_picture_has_no_power() -> None:
     flat = np.full((40, 50, 3), 77, np.uint8)
     assert spectrum.log_power(flat) == pytest.approx(10 * np.log10(1 / 12))
+
+
+def test_a_lattice_is_an_excess_of_repetition() -> None:
+    random = np.random.default_rng(1)
+    first, second = random.normal(128, 9, (2, 96, 120, 3)).round().astype(np.uint8)
+    grid = first + 9 * (np.indices((96, 120)).sum(0) % 4 == 0)[:, :, None].astype(np.uint8)
+    assert excess(repetition(first), repetition(first)) == 0
+    assert abs(excess(repetition(first), repetition(second))) < 2
+    assert excess(repetition(first), repetition(grid)) > 6
 
 
 @pytest.mark.parametrize("step", [1, 0.01])

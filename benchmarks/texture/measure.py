@@ -19,6 +19,7 @@ from vlaec.images import Picture
 
 from . import spectrum
 from .render import Layers, SizeSearch, bits_per_pixel, read_layers, sample, sample_in_parallel
+from .repetition import Repetition, excess, repetition
 from .residuals import Tally
 
 STRENGTHS = (0.0, 0.5, 1.0)
@@ -48,6 +49,7 @@ class Original:
     rgb: np.ndarray
     centre: np.ndarray
     spectrum: np.ndarray
+    repetition: Repetition
     patches: np.ndarray
 
 
@@ -89,7 +91,8 @@ class Scorer:
         with Image.open(path) as image:
             rgb = np.asarray(image.convert("RGB"))
         centre = self._centre(rgb)
-        return Original(path.stem, rgb, centre, spectrum.log_power(rgb), self.patches(centre))
+        power = spectrum.log_power(rgb)
+        return Original(path.stem, rgb, centre, power, repetition(rgb), self.patches(centre))
 
     def score(self, original: Original, picture: np.ndarray) -> Score:
         """All metrics of a picture [H, W, 3] uint8."""
@@ -100,6 +103,7 @@ class Scorer:
             "lpips": self.lpips(original.rgb, picture),
             "dists": self.dists(original.centre, centre),
             "spectrum": spectrum.distance(original.spectrum, power),
+            "lattice": excess(original.repetition, repetition(picture)),
         }
         return Score(_numbers(values), power, self.patches(centre))
 

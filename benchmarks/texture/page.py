@@ -8,7 +8,7 @@ from typing import Any
 from .measure import AVIF, CENTRE, DEFAULT, JACOBI_STEPS, MEAN, ROWS
 from .residuals import BLOCK, CALM
 
-_METRICS = {"psnr": 2, "lpips": 3, "dists": 3, "fd": 2, "spectrum": 2}  # digits
+_METRICS = {"psnr": 2, "lpips": 3, "dists": 3, "fd": 2, "spectrum": 2, "lattice": 1}  # digits
 
 
 def write_page(results: dict[str, Any], command: str) -> str:
@@ -31,7 +31,9 @@ def write_page(results: dict[str, Any], command: str) -> str:
                 "DISTS and the Frechet distance (VGG16 relu3_3 over 64x64 patches) are of "
                 f"{whole}. "
                 "*Spectrum*: mean distance of the radially averaged log power spectrum from the "
-                "original's, in dB. Lower is better but for PSNR.",
+                "original's, in dB. *Lattice*: how much more the luma repeats every 2 and 4 pixels "
+                "than the original's (variance, over the positions within a period, of means in "
+                "32x32 neighbourhoods), in dB; 0 is best. Of the others lower is better, but for PSNR.",
                 "## Rates",
                 *[_rate(rate, values) for rate, values in results["rates"].items()],
                 "![Metrics over strength](strengths.png)",
@@ -72,7 +74,7 @@ def _rate(rate: str, values: dict[str, Any]) -> str:
         for row in ROWS
     ]
     return title + _table(
-        ["", "PSNR", "LPIPS", "DISTS", "Frechet", "Spectrum"],
+        ["", "PSNR", "LPIPS", "DISTS", "Frechet", "Spectrum", "Lattice"],
         rows,
     )
 

@@ -115,8 +115,8 @@ _STAGED = Recipe(
     likelihood_weight=0.01,
 )
 
-# For a finished model (`--init`), to make it better for a part of the qualities: the structure by
-# itself, then the texture (stage C).
+# The structure by itself, then the texture (stage C). Sizes and rates are those for a finished model
+# (`--init`), to make it better for a part of the qualities.
 _TUNED = replace(
     _STAGED,
     model=PRESETS["small"],
@@ -132,6 +132,7 @@ _TUNED = replace(
     vgg_weight=4.0,
     vgg_crops=3,
     energy_weight=1.4,
+    lattice_weight=0.3,
 )
 
 RECIPES: dict[str, Recipe] = {
