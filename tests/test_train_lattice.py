@@ -19,9 +19,8 @@ def noise(amplitude: float, seed: int = 1) -> Tensor:
 def pattern(amplitude: float, period: int, seed: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     tile = torch.randn(1, 3, period, period, generator=generator)
-    return 0.5 + amplitude / 255 * tile.repeat(2, 1, 96 // period + 1, 80 // period + 1)[
-        :, :, :96, :80
-    ]
+    tiles = tile.repeat(2, 1, 96 // period + 1, 80 // period + 1)
+    return 0.5 + amplitude / 255 * tiles[:, :, :96, :80]
 
 
 @pytest.mark.parametrize("period", PERIODS)

@@ -33,7 +33,8 @@ def write_page(results: dict[str, Any], command: str) -> str:
                 "*Spectrum*: mean distance of the radially averaged log power spectrum from the "
                 "original's, in dB. *Lattice*: how much more the luma repeats every 2 and 4 pixels "
                 "than the original's (variance, over the positions within a period, of means in "
-                "32x32 neighbourhoods), in dB; 0 is best. Of the others lower is better, but for PSNR.",
+                "32x32 neighbourhoods), in dB; 0 is best. Of the others lower is better, but for "
+                "PSNR.",
                 "## Rates",
                 *[_rate(rate, values) for rate, values in results["rates"].items()],
                 "![Metrics over strength](strengths.png)",

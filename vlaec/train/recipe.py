@@ -115,8 +115,8 @@ _STAGED = Recipe(
     likelihood_weight=0.01,
 )
 
-# The structure by itself, then the texture (stage C). Sizes and rates are those for a finished model
-# (`--init`), to make it better for a part of the qualities.
+# The structure by itself, then the texture (stage C). Sizes and rates are those for a finished
+# model (`--init`), to make it better for a part of the qualities.
 _TUNED = replace(
     _STAGED,
     model=PRESETS["small"],
