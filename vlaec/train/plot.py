@@ -15,6 +15,7 @@ PANELS = {
     "psnr": "PSNR of the mean, dB",
     "nll": "NLL, bits per subpixel",
     "lpips": "LPIPS of the sample",
+    "lattice": "lattice of the sample, nats",
     "elbo": "ELBO, nats per image",
     "validation_elbo": "validation ELBO, nats",
     "kl": "KL, nats per image",
