@@ -41,6 +41,13 @@ def bands(device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     return basis, member / member.sum(1, keepdim=True)
 
 
+def opponent_planes(x: Tensor) -> Tensor:
+    """Luma and two colour differences of [N, 3, H, W] as [3 N, 1, H, W], those of a picture side by
+    side."""
+    opponent = torch.tensor(OPPONENT, device=x.device)
+    return F.conv2d(x.float(), opponent[:, :, None, None]).flatten(0, 1)[:, None]
+
+
 def log_energies(x: Tensor) -> Tensor:
     """Log mean square of luma and colour in each band of frequencies around every place.
 
@@ -51,8 +58,7 @@ def log_energies(x: Tensor) -> Tensor:
         [N, 3, SIDE, h, w], from the lowest frequencies to the highest.
     """
     with torch.autocast(x.device.type, enabled=False):
-        opponent = torch.tensor(OPPONENT, device=x.device)
-        planes = F.conv2d(x.float(), opponent[:, :, None, None]).flatten(0, 1)[:, None]
+        planes = opponent_planes(x)
         basis, member = bands(x.device)
         square = F.conv2d(planes, basis, stride=STEP).square()  # [3 N, SIDE^2, H/4, W/4]
         energy = F.conv2d(square, member[:, :, None, None])  # [3 N, SIDE, H/4, W/4]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .energy import OPPONENT, SHARES
+from .energy import SHARES, opponent_planes
 
 # Of the last pixel-shuffle, and its half: the finest pattern there is.
 PERIODS = (2, 4)
@@ -35,8 +35,7 @@ def log_repetition(x: Tensor, period: int) -> Tensor:
         [N, 3, h, w].
     """
     with torch.autocast(x.device.type, enabled=False):
-        opponent = torch.tensor(OPPONENT, device=x.device)
-        planes = F.conv2d(x.float(), opponent[:, :, None, None]).flatten(0, 1)[:, None]
+        planes = opponent_planes(x)
         # Without what is slower than a period: slopes are not patterns.
         smooth = F.avg_pool2d(planes, period, 1)
         height, width = (size // period * period for size in smooth.shape[2:])

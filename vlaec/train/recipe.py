@@ -45,7 +45,7 @@ class Recipe:
     vgg_crops: int = 2
     likelihood_weight: float = 0.02  # per bit and subpixel
     energy_weight: float = 0.2  # per nat of the texture's local energy in bands of frequencies
-    lattice_weight: float = 0.0  # per nat of what the texture repeats every 4 pixels
+    lattice_weight: float = 0.0  # per nat of what the texture repeats every 2 or 4 pixels
     texture_fidelity: float = 0.2  # per nat of the texture's MSE: 0.23 nats are 1 dB
     mean_perceptual_weight: float = 0.0  # of the mean's LPIPS
     # 1 - MS-SSIM in units of MSE: the distortion is MSE + ms_ssim_weight * (1 - MS-SSIM).
