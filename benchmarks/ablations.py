@@ -40,11 +40,11 @@ from vlaec.model.prior import (
     Prior,
     gaussian_bits,
 )
+from vlaec.ssim import ms_ssim
 from vlaec.train.data import photo_paths
 from vlaec.train.loop import Trainer
 from vlaec.train.machine import Machine
 from vlaec.train.recipe import RECIPES, Budget, Recipe
-from vlaec.train.ssim import ms_ssim
 from vlaec.wavefront import TextureSampler
 
 SIDE = 256

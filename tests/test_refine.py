@@ -17,6 +17,7 @@ from vlaec.images import Picture
 from vlaec.model import PhotoVLAE
 from vlaec.model.blocks import level_weights
 from vlaec.quantise import quantise
+from vlaec.ssim import ms_ssim
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "models"
 QUALITY = 0.4
@@ -36,14 +37,17 @@ def crop(photo: Path, height: int, width: int) -> np.ndarray:
 
 
 def cost(model: PhotoVLAE, x: Tensor, z: Tensor) -> float:
-    """Rate + lambda * MSE, said anew."""
+    """Rate + lambda * (MSE + 1000 (1 - MS-SSIM)), said anew."""
     levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
     with torch.no_grad():
         torch.manual_seed(0)
         prior = model.prior(z, z, levels)
         mean = model.decode(z, prior.mean, prior.log_scale, levels).mean
     bpp = float(prior.latent_bits + prior.hyper_bits) / (x.shape[2] * x.shape[3])
-    return bpp + model.config.rate_weight(QUALITY) * float(((mean - x) * 255).square().mean())
+    distortion = float(((mean - x) * 255).square().mean())
+    if min(x.shape[2:]) >= 48:
+        distortion += 1000 * (1 - float(ms_ssim(mean, x)))
+    return bpp + model.config.rate_weight(QUALITY) * distortion
 
 
 def searched(model: PhotoVLAE, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -64,6 +68,32 @@ def test_a_search_pays(model: PhotoVLAE, photo: Path) -> None:
     before, after = searched(model, x, 80)
     assert torch.equal(after, after.round()) and after.shape == before.shape
     assert cost(model, x, after) < 0.995 * cost(model, x, before)
+
+
+def test_similarity_is_searched_for(
+    model: PhotoVLAE, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a search for MSE alone, at about the same rate."""
+    x = to_tensor(crop(photo, 128, 160))
+    levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
+    similarity = []
+    for weight in (refine.DISSIMILARITY, 0.0):
+        monkeypatch.setattr(refine, "DISSIMILARITY", weight)
+        _, z = searched(model, x, 80)
+        with torch.no_grad():
+            prior = model.prior(z, z, levels)
+            mean = model.decode(z, prior.mean, prior.log_scale, levels).mean
+        similarity.append(float(ms_ssim(mean, x)))
+    assert similarity[0] > similarity[1]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 96), (48, 16)])
+def test_small_pictures_are_searched_too(
+    model: PhotoVLAE, photo: Path, size: tuple[int, int]
+) -> None:
+    x = to_tensor(crop(photo, *size))
+    before, after = searched(model, x, 60)
+    assert cost(model, x, after) <= cost(model, x, before)
 
 
 @pytest.mark.parametrize("steps", [1, 5])

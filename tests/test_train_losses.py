@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from training import RECIPE
 
 from vlaec.model import PhotoVLAE
+from vlaec.ssim import ms_ssim, window_size
 from vlaec.train.losses import Losses, Objective
 from vlaec.train.recipe import Recipe
-from vlaec.train.ssim import ms_ssim, window_size
 
 
 class Distance(nn.Module):

@@ -31,10 +31,10 @@ def write_page(results: dict[str, Any], command: str) -> str:
                 "DISTS and the Frechet distance (VGG16 relu3_3 over 64x64 patches) are of "
                 f"{whole}. "
                 "*Spectrum*: mean distance of the radially averaged log power spectrum from the "
-                "original's, in dB. *Lattice*: how much more the luma repeats every 2 and 4 pixels "
-                "than the original's (variance, over the positions within a period, of means in "
-                "32x32 neighbourhoods), in dB; 0 is best. Of the others lower is better, but for "
-                "PSNR.",
+                "original's, in dB. *Lattice*: how much more the luma repeats every 2, 4 and 8 "
+                "pixels than the original's (variance, over the positions within a period, of "
+                "means in neighbourhoods of 32x32, for 8 of 64x64), in dB; 0 is best. Of the "
+                "others lower is better, but for PSNR.",
                 "## Rates",
                 *[_rate(rate, values) for rate, values in results["rates"].items()],
                 "![Metrics over strength](strengths.png)",

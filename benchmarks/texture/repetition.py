@@ -1,4 +1,4 @@
-"""How much a picture repeats every 2 or 4 pixels beyond what its original does."""
+"""How much a picture repeats every 2, 4 or 8 pixels beyond what its original does."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..model.blocks import ResidualBlock
 from ..model.config import PhotoConfig
 from ..model.vlae import PhotoVLAE
 from ..perceptual import LPIPS
@@ -94,10 +95,17 @@ class Trainer:
         return self.run / "checkpoint.pt"
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with given weights, the model's `state_dict`."""
-        self.model.load_state_dict(weights)
+        """Begin with given weights: the `state_dict` of such a model, or of a shallower one.
+
+        Raises:
+            ValueError: they are those of another model.
+        """
+        complete = deepened(self.model, weights)
+        if {k: v.shape for k, v in complete.items()} != {k: v.shape for k, v in self.ema.items()}:
+            raise ValueError("the weights to start from are those of another model")
+        self.model.load_state_dict(complete)
         for name, average in self.ema.items():
-            average.copy_(weights[name])
+            average.copy_(complete[name])
 
     def train(self, chunk_minutes: float | None, report: Report) -> bool:
         """Train until the budget or this chunk is spent; True when the budget is."""
@@ -233,3 +241,15 @@ class Trainer:
         # The moments are the checkpoint's, the settings this program's.
         own = self.optimiser.state_dict()
         self.optimiser.load_state_dict(state["optimiser"] | {"param_groups": own["param_groups"]})
+
+
+def deepened(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a shallower model, completed for `model`, which then computes the same: the
+    residual blocks that they lack start as the identity."""
+    complete = dict(weights)
+    for name, block in model.named_modules():
+        if isinstance(block, ResidualBlock) and f"{name}.first.weight" not in weights:
+            for key, start in block.state_dict().items():
+                identity = torch.zeros_like(start) if key.startswith("second.") else start
+                complete[f"{name}.{key}"] = identity
+    return complete

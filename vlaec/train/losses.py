@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ..model.pixelcnn import PixelCNN, SamplingNoise, draw_noise, mixture_bits, sample_mixture
 from ..model.vlae import PhotoVLAE, VLAEOutput
 from ..perceptual import LPIPS
+from ..ssim import ms_ssim
 from ..wavefront import TextureSampler
 from .energy import energy_distance
 from .lattice import lattice_distance
 from .recipe import Recipe
-from .ssim import ms_ssim
 
 
 class Losses(NamedTuple):

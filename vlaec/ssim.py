@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity (Wang, Simoncelli & Bovik 2003) as a loss."""
+"""Multi-scale structural similarity (Wang, Simoncelli & Bovik 2003), differentiable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
+# Side of the smallest pictures: 3 pixels at the coarsest scale.
+SMALLEST = 3 << (len(EXPONENTS) - 1)
 
 
 def window_size(side: int) -> int:
@@ -19,11 +21,10 @@ def window_size(side: int) -> int:
     Raises:
         ValueError: not even 3 pixels fit.
     """
+    if side < SMALLEST:
+        raise ValueError(f"MS-SSIM needs pictures of {SMALLEST} pixels and more, not {side}")
     coarsest = side >> (len(EXPONENTS) - 1)
-    size = min(WINDOW, coarsest - 1 + coarsest % 2)
-    if size < 3:
-        raise ValueError(f"MS-SSIM needs pictures of 48 pixels and more, not {side}")
-    return size
+    return min(WINDOW, coarsest - 1 + coarsest % 2)
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -31,6 +32,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
 
     The definition's window of 11 pixels needs 176; smaller pictures (training crops) get a smaller
     one.
+
+    Raises:
+        ValueError: pictures below SMALLEST.
     """
     # Variances are small differences of large numbers: no bfloat16 here.
     with torch.autocast(a.device.type, enabled=False):
