@@ -37,7 +37,7 @@ def crop(photo: Path, height: int, width: int) -> np.ndarray:
 
 
 def cost(model: PhotoVLAE, x: Tensor, z: Tensor) -> float:
-    """Rate + lambda * (MSE + 1000 (1 - MS-SSIM)), said anew."""
+    """Rate + lambda * (MSE + 2000 (1 - MS-SSIM)), said anew."""
     levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
     with torch.no_grad():
         torch.manual_seed(0)
@@ -46,7 +46,7 @@ def cost(model: PhotoVLAE, x: Tensor, z: Tensor) -> float:
     bpp = float(prior.latent_bits + prior.hyper_bits) / (x.shape[2] * x.shape[3])
     distortion = float(((mean - x) * 255).square().mean())
     if min(x.shape[2:]) >= 48:
-        distortion += 1000 * (1 - float(ms_ssim(mean, x)))
+        distortion += 2000 * (1 - float(ms_ssim(mean, x)))
     return bpp + model.config.rate_weight(QUALITY) * distortion
 
 
