@@ -15,8 +15,6 @@ import torch
 from training import RECIPE, make_trainer, silent, write_photos
 
 from vlaec import zoo
-from vlaec.model.blocks import level_weights
-from vlaec.model.vlae import PhotoVLAE
 from vlaec.train import log
 from vlaec.train.__main__ import main
 from vlaec.train.loop import Trainer
@@ -222,60 +220,6 @@ def test_an_exported_model_can_be_trained_further(
     after.train(ONE_STEP, silent)
     assert main(["adopt", str(model), "--run", str(run)]) == 2
     assert "exists" in capsys.readouterr().err
-
-
-def test_a_run_may_start_from_another(photos: Path, finished: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = tmp_path / "recipe.json"
-    recipe.write_text(json.dumps(replace(RECIPE, learning_rate=0.0, final_rate=0.0).to_dict()))
-    arguments = ["--init", str(finished), "--recipe", str(recipe), "--steps", "2"]
-    assert main(command(photos, run, *arguments)) == 0
-    first, second = (
-        torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (finished, run)
-    )
-    assert second["step"] == 2
-    for kind in ("model", "ema"):
-        for name, tensor in second[kind].items():
-            torch.testing.assert_close(tensor, first["ema"][name], atol=1e-6, rtol=0)
-
-
-def deeper(recipe: Recipe) -> Recipe:
-    """The recipe of a model with another residual block in every stack."""
-    model = replace(recipe.model, analysis_depth=(2, 2, 2), synthesis_depth=(2, 2, 2))
-    return replace(recipe, model=model)
-
-
-def test_a_run_may_start_from_a_shallower_model(
-    photos: Path, finished: Path, tmp_path: Path
-) -> None:
-    weights = torch.load(finished / "checkpoint.pt", weights_only=True)["ema"]
-    shallow = PhotoVLAE(RECIPE.model)
-    shallow.load_state_dict(weights)
-    trainer = make_trainer(photos, tmp_path / "run", 2, deeper(RECIPE))
-    trainer.start_from(weights)
-    x = torch.rand(1, 3, 64, 64)
-    levels = level_weights(torch.tensor([0.4]), RECIPE.model.levels)
-    with torch.no_grad():
-        latents = [model.encode(x, levels) for model in (shallow, trainer.model)]
-        torch.testing.assert_close(*latents)
-        z, zeros = latents[0].round(), torch.zeros_like(latents[0])
-        pictures = (model.decode(z, zeros, zeros, levels) for model in (shallow, trainer.model))
-        for flat, deep in zip(*pictures, strict=True):
-            torch.testing.assert_close(flat, deep)
-    trainer.train(None, silent)
-    added = trainer.model.analysis[2][1].second.weight  # type: ignore[index,union-attr]
-    assert bool(added.any())
-
-
-def test_a_run_cannot_start_from_another_kind_of_model(
-    photos: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = tmp_path / "recipe.json"
-    wide = replace(RECIPE, model=replace(RECIPE.model, widths=(24, 24, 24)))
-    recipe.write_text(json.dumps(wide.to_dict()))
-    arguments = ["--init", str(finished), "--recipe", str(recipe), "--steps", "2"]
-    assert main(command(photos, tmp_path / "run", *arguments)) == 2
-    assert "those of another model" in capsys.readouterr().err
 
 
 def test_a_model_for_some_qualities(photos: Path, tmp_path: Path) -> None:
