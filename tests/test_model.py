@@ -54,7 +54,7 @@ def check_shapes(config: PhotoConfig, height: int, width: int) -> None:
     assert out.prior.hyper_bits.shape == (2,) and (out.prior.hyper_bits >= 0).all()
     mixture = model.pixelcnn(x - out.mean, features)
     assert mixture.logits.shape == (2, config.mixtures, height, width)
-    for part in mixture[1:]:
+    for part in (mixture.means, mixture.log_scales, mixture.coefficients):
         assert part.shape == (2, 3, config.mixtures, height, width)
 
 

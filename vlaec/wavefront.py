@@ -68,16 +68,23 @@ class TextureSampler:
         self.top = -rows[0]
         self.side = max(abs(column) for _, column in cnn.offsets)
         self.skew = 1 + max(column for row, column in cnn.offsets if row < 0)
-        # Weights as [in, out]; the window's inputs are its pixels in raster order, channels last,
-        # as gather_window orders them.
+        # Weights as [in, out]; the inputs are the window's pixels in raster order, channels last,
+        # as gather_window orders them, and the features. The window's scale is folded into its
+        # weights, and the bound with it.
         window, window_bias = _affine(cnn.window)
-        self.condition, condition_bias = _affine(cnn.condition)
-        # The window's scale is folded into its weights, and the bound with it.
-        self.window = window * INPUT_SCALE
+        condition, condition_bias = _affine(cnn.condition)
+        self.first = torch.cat([window * INPUT_SCALE, condition])
         self.bound = WINDOW_BOUND / INPUT_SCALE
-        self.bias = window_bias + condition_bias
-        self.layers = [_affine(layer) for layer in cnn.layers]
-        self.head, self.head_bias = _affine(cnn.head)
+        # Biases are carried along as constants: relu(x + c) = max(x, -c) + c. That spares every
+        # step, of which there are thousands, an operation per layer.
+        constant = window_bias + condition_bias
+        self.layers = []  # weight, and the floor of its input
+        for layer in cnn.layers:
+            weight, bias = _affine(layer)
+            self.layers.append((weight, -constant))
+            constant = constant + constant @ weight + bias
+        self.head, head_bias = _affine(cnn.head)
+        self.head_floor, self.head_bias = -constant, constant @ self.head + head_bias
 
     @torch.inference_mode()
     def sample(
@@ -96,13 +103,13 @@ class TextureSampler:
             progress: told the share of the steps that are done.
         """
         height, width = features.shape[1:]
-        bands = -(-height // BAND)
-        noise = [band_noise(key, first_band + b, width, self.mixtures) for b in range(bands)]
-        gumbel, logistic = (torch.stack(part) for part in zip(*noise, strict=True))
-        padded = functional.pad(features, (0, 0, 0, bands * BAND - height))
-        by_band = padded.unflatten(1, (bands, BAND)).permute(1, 2, 3, 0)  # [bands, BAND, W, F]
-        rows = min(BAND, height)
-        residual = self._run(by_band, gumbel, logistic, rows, progress)
+        bands, rows = -(-height // BAND), min(BAND, height)
+        drawn = [band_noise(key, first_band + b, width, self.mixtures) for b in range(bands)]
+        gumbel, logistic = (torch.stack(part)[:, :rows] for part in zip(*drawn, strict=True))
+        by_pixel = features.permute(1, 2, 0)
+        padded = functional.pad(by_pixel, (0, 0, 0, 0, 0, bands * rows - height))
+        by_band = padded.unflatten(0, (bands, rows))  # [bands, rows, W, F]
+        residual = self._run(by_band, gumbel, logistic, progress)
         return residual.flatten(0, 1)[:height].permute(2, 0, 1)
 
     @torch.no_grad()
@@ -111,58 +118,51 @@ class TextureSampler:
         by_pixel, gumbel, logistic = (
             t.float().permute(0, 2, 3, 1) for t in (features, noise.gumbel, noise.logistic)
         )
-        residual = self._run(by_pixel, gumbel, logistic, features.shape[2])
-        return residual.permute(0, 3, 1, 2)
+        return self._run(by_pixel, gumbel, logistic).permute(0, 3, 1, 2)
 
     def _run(
         self,
         features: Tensor,
         gumbel: Tensor,
         logistic: Tensor,
-        rows: int,
         progress: Callable[[float], None] | None = None,
     ) -> Tensor:
-        """Residuals [B, R, W, 3] of B independent bands, of which the first `rows` rows count.
+        """Residuals [B, R, W, 3] of B independent bands.
 
         Features [B, R, W, F], Gumbel noise [B, R, W, K], logistic noise [B, R, W, 3].
         """
-        bands, height, width, channels = features.shape
+        bands, rows, width, _ = features.shape
         # Diagonal views need a stride that is not negative.
         spare = (0, 0, 0, max(0, self.skew - width))
-        gumbel, logistic = (functional.pad(t, spare).contiguous() for t in (gumbel, logistic))
-        state = torch.addmm(self.bias, features.reshape(-1, channels), self.condition)
-        state = functional.pad(state.view(bands, height, width, -1), spare).contiguous()
-        padded = (bands, self.top + height, width + 2 * self.side, 3)
-        residual = torch.zeros(padded, device=features.device)
+        given = [functional.pad(t, spare).contiguous() for t in (features, gumbel, logistic)]
+        # Within bounds, with zeros all around for windows at the edges.
+        seen = features.new_zeros(bands, self.top + rows, width + 2 * self.side, 3)
+        drawn = features.new_empty(bands, rows, width + spare[3], 3)
 
         steps = width + self.skew * (rows - 1)
         for t in range(steps):
             y = max(0, -(-(t - width + 1) // self.skew))
             n = min(rows - 1, t // self.skew) - y + 1
             x = t - self.skew * y
-            seen = torch.cat(
-                [
-                    self._diagonal(residual, y + self.top + row, x + self.side + column, n, count)
-                    for row, column, count in self.runs
-                ],
-                2,
-            ).flatten(0, 1)  # [bands * n, 3 * window]
-            seen = seen.clamp_(-self.bound, self.bound)
-            hidden = self._diagonal(state, y, x, n).flatten(0, 1)
-            hidden = torch.addmm(hidden, seen, self.window)
-            for weight, bias in self.layers:
-                hidden = hidden + torch.addmm(bias, torch.relu(hidden), weight)
-            out = torch.addmm(self.head_bias, torch.relu(hidden), self.head)
-            pixel_noise = SamplingNoise(
-                self._diagonal(gumbel, y, x, n).flatten(0, 1),
-                self._diagonal(logistic, y, x, n).flatten(0, 1),
-            )
-            value = sample_mixture(split_mixture(out, self.mixtures), pixel_noise, self.temperature)
-            target = self._diagonal(residual, y + self.top, x + self.side, n)
-            target.copy_(value.view(bands, n, 3))
+            known, *noise = (self._diagonal(part, y, x, n) for part in given)
+            window = [
+                self._diagonal(seen, y + self.top + row, x + self.side + column, n, count)
+                for row, column, count in self.runs
+            ]
+            inputs = torch.cat([*window, known], 2).flatten(0, 1)  # [bands * n, 3 * window + F]
+            hidden = inputs @ self.first
+            for weight, floor in self.layers:
+                hidden.addmm_(hidden.maximum(floor), weight)
+            out = torch.addmm(self.head_bias, hidden.maximum(self.head_floor), self.head)
+            pixel_noise = SamplingNoise(*(part.flatten(0, 1) for part in noise))
+            mixture = split_mixture(out, self.mixtures)
+            value = sample_mixture(mixture, pixel_noise, self.temperature).view(bands, n, 3)
+            self._diagonal(drawn, y, x, n).copy_(value)
+            value = value.clamp_(-self.bound, self.bound)
+            self._diagonal(seen, y + self.top, x + self.side, n).copy_(value)
             if progress and t % 256 == 0:
                 progress(t / steps)
-        return residual[:, self.top :, self.side : self.side + width]
+        return drawn[:, :, :width]
 
     def _diagonal(self, x: Tensor, y: int, column: int, n: int, count: int = 1) -> Tensor:
         """View of the pixels (y + i, column - skew * i), i < n, of every band, each with `count`

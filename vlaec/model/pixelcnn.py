@@ -60,9 +60,22 @@ class Mixture(NamedTuple):
     """Parameters of K logistic components at every pixel, on the [0, 1] scale of pixels."""
 
     logits: Tensor  # [N, K, ...]
-    means: Tensor  # [N, 3, K, ...]
-    log_scales: Tensor  # [N, 3, K, ...]
-    coefficients: Tensor  # [N, 3, K, ...]: green on red, blue on red, blue on green
+    raw: Tensor  # [N, 9, K, ...]: means, scales and coefficients as the network gives them
+
+    @property
+    def means(self) -> Tensor:
+        """[N, 3, K, ...], bounded."""
+        return MEAN_BOUND / INPUT_SCALE * torch.tanh(self.raw[:, :3] / MEAN_BOUND)
+
+    @property
+    def log_scales(self) -> Tensor:
+        """[N, 3, K, ...], bounded."""
+        return (self.raw[:, 3:6] - 4.5).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
+
+    @property
+    def coefficients(self) -> Tensor:
+        """[N, 3, K, ...]: green on red, blue on red, blue on green."""
+        return self.raw[:, 6:].tanh()
 
 
 class SamplingNoise(NamedTuple):
@@ -108,15 +121,8 @@ class PixelCNN(nn.Module):
 
 
 def split_mixture(out: Tensor, k: int) -> Mixture:
-    """Network output [N, 10 K, ...] -> bounded mixture parameters."""
-    logits, rest = out[:, :k], out[:, k:]
-    means, scales, coefficients = rest.unflatten(1, (3, 3, k)).unbind(1)
-    return Mixture(
-        logits,
-        MEAN_BOUND / INPUT_SCALE * torch.tanh(means / MEAN_BOUND),
-        (scales - 4.5).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX),
-        coefficients.tanh(),
-    )
+    """The mixture that a network's output [N, 10 K, ...] stands for."""
+    return Mixture(out[:, :k], out[:, k:].unflatten(1, (9, k)))
 
 
 def mixture_bits(mixture: Mixture, residual: Tensor) -> Tensor:
@@ -150,9 +156,13 @@ def sample_mixture(mixture: Mixture, noise: SamplingNoise, temperature: float) -
 
     Temperature scales the noise of both the component's choice and the value.
     """
-    choice = (mixture.logits + temperature * noise.gumbel).argmax(1, keepdim=True)  # [N, 1, ...]
-    index = choice[:, None].expand(-1, 3, *choice.shape[1:])
-    mean, log_scale, coefficient = (t.gather(2, index).squeeze(2) for t in mixture[1:])
+    # On CPUs argmax takes as long as a layer of the network, max does not.
+    choice = (mixture.logits + temperature * noise.gumbel).max(1, keepdim=True).indices
+    index = choice[:, None].expand(-1, 9, *choice.shape[1:])  # [N, 9, 1, ...]
+    chosen = Mixture(mixture.logits, mixture.raw.gather(2, index))  # [N, 9, 1, ...]
+    mean, log_scale, coefficient = (
+        t.squeeze(2) for t in (chosen.means, chosen.log_scales, chosen.coefficients)
+    )
     value = mean + temperature * log_scale.exp() * noise.logistic  # [N, 3, ...]
     red = value[:, 0]
     green = value[:, 1] + coefficient[:, 0] * red
