@@ -108,6 +108,20 @@ def test_the_second_perceptual_loss_sees_some_crops_too() -> None:
     assert gradient(1).tolist() == [True, False] and gradient(2).all()
 
 
+def test_the_likelihood_of_some_crops_too() -> None:
+    def gradient(crops: int) -> Tensor:
+        torch.manual_seed(0)
+        recipe = replace(RECIPE, likelihood_crops=crops)
+        objective = Objective(PhotoVLAE(recipe.model), recipe, None)
+        features = torch.randn(2, recipe.model.features, 32, 32, requires_grad=True)
+        zeros = torch.zeros(2, 3, 32, 32)
+        objective.texture(torch.rand(2, 3, 32, 32), zeros, zeros, features).likelihood.backward()
+        assert features.grad is not None
+        return features.grad.flatten(1).any(1)
+
+    assert gradient(1).tolist() == [True, False] and gradient(0).all()
+
+
 def test_hot_samples_vary_more_and_none_less() -> None:
     """Mixtures of equal logits at scale s: the noise's spread shows in the sample."""
     sampled = {}

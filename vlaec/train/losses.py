@@ -175,7 +175,8 @@ class TextureLoss(nn.Module):
         share = 0.7 * torch.rand(n, 1, 1, 1, device=target.device)
         own = torch.rand(n, 1, size, size, device=target.device) < share
         context = torch.where(own, sample.detach(), truth)
-        bits = self.bits(truth, context, features) / 3
+        some = slice(recipe.likelihood_crops or n)
+        bits = self.bits(truth[some], context[some], features[some]) / 3
 
         texture = likely + sample
         mse = ((texture - target) * 255).square().flatten(1).mean(1)  # [N]

@@ -44,6 +44,7 @@ class Recipe:
     vgg_weight: float = 0.0
     vgg_crops: int = 2
     likelihood_weight: float = 0.02  # per bit and subpixel
+    likelihood_crops: int = 0  # of the first so many of a batch (0: of all)
     energy_weight: float = 0.2  # per nat of the texture's local energy in bands of frequencies
     lattice_weight: float = 0.0  # per nat of what the texture repeats every 2, 4 or 8 pixels
     texture_fidelity: float = 0.2  # per nat of the texture's MSE: 0.23 nats are 1 dB
@@ -134,6 +135,7 @@ _TUNED = replace(
     heat=1.43,
     vgg_weight=4.0,
     vgg_crops=3,
+    likelihood_crops=6,
     energy_weight=1.4,
     lattice_weight=0.45,
     ms_ssim_weight=1000.0,
@@ -165,6 +167,7 @@ RECIPES: dict[str, Recipe] = {
         crop=256,
         texture_crop=128,
         vgg_crops=8,
+        likelihood_crops=0,
         ema=0.9995,
     ),
 }
