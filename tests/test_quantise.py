@@ -27,16 +27,16 @@ def bits(model: PhotoVLAE, z: torch.Tensor, levels: torch.Tensor) -> float:
 def test_neighbours_only_and_cheaper(model: PhotoVLAE) -> None:
     y = 0.8 * torch.randn(1, 16, 9, 7)
     levels = level_weights(torch.tensor([0.2]), 6)
-    z = quantise(y, model.prior, levels, 0.2)
+    z = quantise(y, model.prior, levels)
     assert torch.equal(z, z.round())
     assert bool(((z - y).abs() <= 1).all())
     assert bits(model, z, levels) < bits(model, y.round(), levels)
-    assert torch.equal(z, quantise(y, model.prior, levels, 0.2))
+    assert torch.equal(z, quantise(y, model.prior, levels))
 
 
 def test_integers_stay_and_bounds_hold(model: PhotoVLAE) -> None:
     levels = level_weights(torch.tensor([1.0]), 6)
     y = torch.tensor([-LATENT_BOUND, -3.0, 0.0, 2.0, LATENT_BOUND]).repeat(16, 1)[None, :, None]
-    z = quantise(y, model.prior, levels, 1.0)
+    z = quantise(y, model.prior, levels)
     assert bool((z.abs() <= LATENT_BOUND).all())
     assert torch.equal(z[:, :, :, 2], torch.zeros_like(z[:, :, :, 2]))

@@ -56,7 +56,7 @@ def searched(model: PhotoVLAE, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         y = model.encode(x, levels)
     z = refine.refine(model, x, y, levels, QUALITY, steps, lambda share: None)
-    return quantise(y, model.prior, levels, QUALITY), z
+    return quantise(y, model.prior, levels), z
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

@@ -208,7 +208,7 @@ class Codec:
             with torch.enable_grad():
                 z = refine(self.model, x, y, levels, level, steps, progress or _silent)
         else:
-            z = quantise(y, self.model.prior, levels, level)
+            z = quantise(y, self.model.prior, levels)
         chosen: np.ndarray = z[0].to(torch.int32).numpy()
         return chosen
 

@@ -29,9 +29,6 @@ WARMEST, COLDEST = 0.5, 0.15
 # 1 - MS-SSIM in units of MSE: rates at equal PSNR and MS-SSIM fall by 9 and 12 % with 1000 (at
 # quality 20), by 7 and 17 % with 2000; with 3000 LPIPS suffers.
 DISSIMILARITY = 2000.0
-# Share of lambda that the search weighs distortion by, since dissimilarity counts for more than in
-# training. Files of low quality still grow, by up to 9 %; at equal size pictures are better.
-THRIFT = 0.75
 # Latents on one side of the square that is searched at a time: bounds memory to about 2 GB.
 TILE = 64
 # Latents around it that are seen and stay as they are.
@@ -58,7 +55,7 @@ def refine(
         steps: of gradient descent, for every tile.
         progress: told the share of the steps that are done.
     """
-    z = quantise(y, model.prior, levels, level).clone()
+    z = quantise(y, model.prior, levels).clone()
     height, width = y.shape[2:]
     tiles = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
     for index, (top, left) in enumerate(tiles):
@@ -99,9 +96,9 @@ class _Search:
         start: Tensor,
         free: Tensor,
     ) -> None:
-        self.model, self.x, self.levels, self.level = model, x, levels, level
+        self.model, self.x, self.levels = model, x, levels
         self.start, self.free = start, free
-        self.weight = THRIFT * model.config.rate_weight(level)
+        self.weight = model.config.rate_weight(level)
         # Smaller pictures have too few scales.
         self.dissimilarity = DISSIMILARITY if min(x.shape[2:]) >= SMALLEST else 0.0
 
@@ -122,7 +119,7 @@ class _Search:
                     cost = self.cost(z)
                 (parameter.grad,) = torch.autograd.grad(cost, parameter)
                 optimiser.step()
-            found = quantise(parameter.detach(), self.model.prior, self.levels, self.level)
+            found = quantise(parameter.detach(), self.model.prior, self.levels)
             found = torch.where(self.free, found, self.start)
             with torch.no_grad():
                 costs = []
@@ -132,7 +129,7 @@ class _Search:
         return found if costs[1] < costs[0] else self.start
 
     def cost(self, z: Tensor) -> Tensor:
-        """Bits per pixel + THRIFT * lambda * distortion of latents [1, C, h, w]; a number."""
+        """Bits per pixel + lambda * distortion of latents [1, C, h, w]; a number."""
         prior = self.model.prior(z, z, self.levels)
         known = self.model.known(z, prior.mean, prior.log_scale, self.levels)
         mean = self.model.mean(self.model.synthesis.trunk(known))
