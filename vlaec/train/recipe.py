@@ -119,8 +119,9 @@ _STAGED = Recipe(
 # One residual block more than `small` at strides 4 and 16: it may start from it (`--init`).
 _DEEP = replace(PRESETS["small"], analysis_depth=(3, 2, 3), synthesis_depth=(4, 3, 3))
 
-# The structure by itself, then the texture (stage C). Sizes and rates are those for a finished
-# model (`--init`), to make it better for a part of the qualities.
+# Structure and texture together, with a little of the texture's gradient for z, then the texture
+# (stage C). Sizes and rates are those for a finished model (`--init`), to make it better for a part
+# of the qualities.
 _TUNED = replace(
     _STAGED,
     model=_DEEP,
@@ -129,9 +130,11 @@ _TUNED = replace(
     warmup_steps=60,
     batch=16,
     ema=0.995,
-    sampler_from=0.75,
-    structure_until=0.75,
+    sampler_from=0.0,
+    structure_until=0.5,
     texture_crop=96,
+    texture_crops=6,
+    encoder_share=0.15,
     heat=1.43,
     vgg_weight=4.0,
     vgg_crops=3,
