@@ -81,6 +81,18 @@ def test_similarity_is_searched_for(
     assert cost(model, x, both) < 0.995 * cost(model, x, fidelity)
 
 
+def test_a_pull_keeps_the_search_near_the_analysis_output(
+    model: PhotoVLAE, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = to_tensor(crop(photo, 128, 160))
+    moved = []
+    for pull in (0.0, refine.PULL, 20.0):
+        monkeypatch.setattr(refine, "PULL", pull)
+        before, after = searched(model, x, 60)
+        moved.append(float((after - before).square().sum()))
+    assert moved[0] > moved[1] > moved[2] > 0
+
+
 @pytest.mark.parametrize("size", [(16, 16), (32, 96), (48, 16)])
 def test_small_pictures_are_searched_too(
     model: PhotoVLAE, photo: Path, size: tuple[int, int]

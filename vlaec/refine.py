@@ -8,6 +8,8 @@ file or the decoder depends on it.
 
 The distortion is MSE and 1 - MS-SSIM together. A search for MSE alone takes contrast from where
 there is little of it and gains nothing in MS-SSIM; with both, the gain in PSNR is nearly the same.
+What the texture needs to know of the picture is in neither, but the analysis network was trained
+for it too: the search pays for every step away from its answer.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ WARMEST, COLDEST = 0.5, 0.15
 # 1 - MS-SSIM in units of MSE: rates at equal PSNR and MS-SSIM fall by 9 and 12 % with 1000 (at
 # quality 20), by 7 and 17 % with 2000; with 3000 LPIPS suffers.
 DISSIMILARITY = 2000.0
+# Bits per squared unit of distance from the analysis output: against 0, rates at equal LPIPS are
+# 3 % lower and those at equal PSNR and MS-SSIM 1 to 3 % lower; with 10 the search finds less.
+PULL = 3.0
 # Latents on one side of the square that is searched at a time: bounds memory to about 2 GB.
 TILE = 64
 # Latents around it that are seen and stay as they are.
@@ -98,6 +103,7 @@ class _Search:
     ) -> None:
         self.model, self.x, self.levels = model, x, levels
         self.start, self.free = start, free
+        self.pixels = x.shape[2] * x.shape[3]
         self.weight = model.config.rate_weight(level)
         # Smaller pictures have too few scales.
         self.dissimilarity = DISSIMILARITY if min(x.shape[2:]) >= SMALLEST else 0.0
@@ -117,6 +123,7 @@ class _Search:
                 z = torch.where(self.free, soft, self.start)
                 with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
                     cost = self.cost(z)
+                cost = cost + PULL * (parameter - y).square().sum() / self.pixels
                 (parameter.grad,) = torch.autograd.grad(cost, parameter)
                 optimiser.step()
             found = quantise(parameter.detach(), self.model.prior, self.levels)
@@ -137,7 +144,7 @@ class _Search:
         if self.dissimilarity:
             distortion = distortion + self.dissimilarity * (1 - ms_ssim(mean, self.x).mean())
         bits = (prior.latent_bits + prior.hyper_bits).sum()
-        return bits / (self.x.shape[2] * self.x.shape[3]) + self.weight * distortion
+        return bits / self.pixels + self.weight * distortion
 
 
 def soft_round(y: Tensor, temperature: float) -> Tensor:

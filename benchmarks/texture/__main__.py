@@ -23,7 +23,7 @@ from vlaec.train.data import photo_paths
 from .figures import write_figures
 from .measure import AVIF, DEFAULT, FULL, MEAN, Coder, Original, Sampling, Scorer, Shot, Study
 from .page import write_page
-from .sheets import PLACES, Place, contact_sheet, worst_place
+from .sheets import PLACES, Place, contact_sheet, places_of, worst_place
 from .summary import summarise
 
 RATES = (0.1, 0.15, 0.2, 0.3)
@@ -34,23 +34,27 @@ WORST = 4  # photographs on the sheet of worst cases
 
 
 class Album:
-    """Crops for the contact sheets, cut while the pictures are there."""
+    """Crops for the contact sheets, cut and measured while the pictures are there."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
         self.crops: dict[Place, list[np.ndarray]] = {}  # original, then SHEET_ROWS
         self.worst: dict[str, tuple[float, Place]] = {}  # LPIPS that texture adds, by photograph
-        self.scores: dict[str, dict[str, dict[str, float]]] = {}  # by place and row
+        # By place, rate and row.
+        self.scores: dict[str, dict[float, dict[str, dict[str, float]]]] = {}
+
+    def score(self, original: Original, rate: float, pictures: dict[str, np.ndarray]) -> None:
+        """Measure the places of one photograph."""
+        for place in places_of(original.name):
+            self.scores.setdefault(f"{place.title} ({place.photo})", {})[rate] = {
+                row: self.scorer.crop(place.cut(original.rgb), place.cut(pictures[row]))
+                for row in (AVIF, MEAN, DEFAULT)
+            }
 
     def add(self, original: Original, shot: Shot, pictures: dict[str, np.ndarray]) -> None:
         """Cut the places of one photograph, and the one where texture goes most wrong."""
-        for place in (place for places in PLACES.values() for place in places):
-            if place.photo == original.name:
-                self._cut(place, original, pictures)
-                self.scores[f"{place.title} ({place.photo})"] = {
-                    row: self.scorer.crop(place.cut(original.rgb), place.cut(pictures[row]))
-                    for row in (AVIF, MEAN, DEFAULT)
-                }
+        for place in places_of(original.name):
+            self._cut(place, original, pictures)
         before, after = (shot.scores[row].values["lpips"] for row in (MEAN, DEFAULT))
         corner = worst_place(original.rgb, pictures[MEAN], pictures[FULL])
         place = Place(f"LPIPS {before:.3f} to {after:.3f}", original.name, *corner)
@@ -113,6 +117,7 @@ def main() -> None:
         study = Study(coder, scorer, original)
         for rate, shot, pictures in study.shots(args.rates, sampling, sampling_rate):
             shots[original.name][rate] = shot
+            album.score(original, rate, pictures)
             if rate == sheet_rate:
                 album.add(original, shot, pictures)
         print(f"{len(originals)}/{len(paths[: args.limit])} {path.name}", file=sys.stderr)

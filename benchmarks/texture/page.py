@@ -156,14 +156,14 @@ def _sheets(results: dict[str, Any]) -> list[str]:
             ]
         parts += [f"![{', '.join(captions)}](sheet-{name}.png)"]
     if results["places"]:
-        rows = [
-            [place, *(_triple(scores, metric, digits) for metric, digits in _CROP_METRICS.items())]
-            for place, scores in results["places"].items()
-        ]
-        parts += [
-            f"The crops alone, AVIF / texture 0 / default, {results['sheet_rate']} bpp:",
-            _table(["", "PSNR", "LPIPS", "DISTS"], rows),
-        ]
+        parts += ["## The crops alone", "AVIF / texture 0 / default."]
+        for metric, digits in _CROP_METRICS.items():
+            rows = [
+                [place, *(_triple(scores, metric, digits) for scores in by_rate.values())]
+                for place, by_rate in results["places"].items()
+            ]
+            rates = [f"{rate} bpp" for rate in results["rates"]]
+            parts += [_table([metric.upper(), *rates], rows)]
     return parts
 
 

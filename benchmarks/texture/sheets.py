@@ -53,6 +53,11 @@ PLACES = {
 }
 
 
+def places_of(photo: str) -> list[Place]:
+    """The places in one photograph."""
+    return [place for places in PLACES.values() for place in places if place.photo == photo]
+
+
 def worst_place(original: np.ndarray, mean: np.ndarray, textured: np.ndarray) -> tuple[int, int]:
     """Left and top of the window in which texture adds most squared error; all [H, W, 3] uint8."""
     added, removed = (

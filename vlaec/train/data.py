@@ -62,7 +62,7 @@ class PhotoSet:
         flips = random.random(n) < 0.5
         choices = np.stack([self.starts[index] + top * width + left, width, flips])
         device = self.pixels.device
-        corner, stride, flip = _upload(choices, device)
+        corner, stride, flip = upload(choices, device)
         across = torch.arange(side, device=device)
         rows = corner[:, None] + across * stride[:, None]  # [n, side]
         picked = self.pixels[(rows[:, :, None] + across).flatten()]
@@ -84,8 +84,8 @@ def _read_into(path: Path, target: np.ndarray) -> None:
         target[:] = np.asarray(image.convert("RGB")).reshape(-1, 3)
 
 
-def _upload(values: np.ndarray, device: torch.device) -> Tensor:
-    """A small array on `device`; from page-locked memory, so that the host need not wait."""
+def upload(values: np.ndarray, device: torch.device) -> Tensor:
+    """An array on `device`; from page-locked memory, so that the host need not wait."""
     tensor = torch.from_numpy(values)
     if device.type == "cuda":
         tensor = tensor.pin_memory()

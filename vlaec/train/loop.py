@@ -17,9 +17,10 @@ from ..model.config import PhotoConfig
 from ..model.vlae import PhotoVLAE
 from ..perceptual import LPIPS
 from . import checkpoint, log
-from .data import PhotoSet, photo_paths
+from .data import PhotoSet, photo_paths, upload
 from .losses import Losses, Objective
 from .machine import Machine, flops_per_pixel
+from .pages import draw_pages
 from .recipe import Budget, Recipe
 from .soap import SOAP
 
@@ -194,7 +195,13 @@ class Trainer:
         scale = 1.0
         if random.random() < recipe.reduced:
             scale = random.uniform(*recipe.reduction)
-        x = self.photos.crops(recipe.batch, recipe.crop, scale, random)
+        drawn = round(recipe.drawn * recipe.batch)
+        x = self.photos.crops(recipe.batch - drawn, recipe.crop, scale, random)
+        if drawn:
+            pages = upload(draw_pages(drawn, recipe.crop, random), self.device)
+            x = torch.cat([x, pages.permute(0, 3, 1, 2).float() / 255])
+            # Some losses look at the first crops only.
+            x = x[upload(random.permutation(recipe.batch), self.device)]
         return x.contiguous(memory_format=torch.channels_last)
 
     def _set_clock(self, elapsed: float) -> None:

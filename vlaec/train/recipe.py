@@ -59,6 +59,8 @@ class Recipe:
     # Share of crops taken at a random reduction (which loses the sources' JPEG artefacts).
     reduced: float = 0.8
     reduction: tuple[float, float] = (0.5, 0.9)
+    # Share of crops that are drawn pages (`pages`).
+    drawn: float = 0.0
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -67,6 +69,8 @@ class Recipe:
         lowest, highest = self.qualities
         if not 0 <= lowest <= highest <= 1:
             raise ValueError("qualities must be a range within 0 to 1")
+        if not 0 <= self.drawn <= 0.5:
+            raise ValueError("drawn must be a share between 0 and 0.5")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
