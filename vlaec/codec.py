@@ -20,6 +20,7 @@ from .images import Picture
 from .model.vlae import STRIDE
 from .quantise import quantise
 from .refine import refine
+from .strength import choose_strength
 from .wavefront import BAND, TextureSampler
 
 Progress = Callable[[float], None]
@@ -129,7 +130,9 @@ class Codec:
         steps = effort * STEPS_PER_EFFORT
         z = self.latent(picture.rgb, hundredths, steps, lambda share: report(0.4 * share))
         report(0.4)
-        coded, _ = self.coder.encode(z, hundredths)
+        coded, parameters = self.coder.encode(z, hundredths)
+        report(0.8)
+        strength = self._strength(picture.rgb, z, parameters, hundredths)
         report(0.9)
         excess = round(32 * len(coded.words) - coded.bits)
         header = Header(
@@ -139,7 +142,7 @@ class Codec:
             quality_hundredths=hundredths,
             model_id=bytes.fromhex(self.card.id),
             seed=0,
-            texture_255=round(255 * self.card.texture),
+            texture_255=round(255 * strength),
             z_crc=latent_crc(z),
         )
         stack = Stack(coded.words, coded.bits_back, excess)
@@ -197,11 +200,7 @@ class Codec:
         progress: Progress | None = None,
     ) -> np.ndarray:
         """z [C, h, w] int32 of pixels [H, W, 3] uint8, after a search of `steps` steps."""
-        height, width = rgb.shape[:2]
-        padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
-        padded = torch.from_numpy(np.pad(rgb, padding, mode="edge"))
-        x = padded.permute(2, 0, 1)[None].float() / 255
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = _padded(rgb)
         levels, level = self._levels(quality_hundredths), quality_hundredths / 10000
         y = self.model.encode(x, levels)
         if steps:
@@ -211,6 +210,15 @@ class Codec:
             z = quantise(y, self.model.prior, levels)
         chosen: np.ndarray = z[0].to(torch.int32).numpy()
         return chosen
+
+    def _strength(
+        self, rgb: np.ndarray, z: np.ndarray, parameters: Parameters, quality_hundredths: int
+    ) -> float:
+        """Default strength of the texture of a file, 0..1."""
+        if not self.card.texture:
+            return 0.0
+        known = self._known(z, parameters, quality_hundredths)
+        return self.card.texture * choose_strength(self.model, self.sampler, _padded(rgb), known)
 
     @torch.inference_mode()
     def _render(
@@ -224,12 +232,8 @@ class Codec:
     ) -> np.ndarray:
         """Pixels [H, W, 3] uint8, band by band."""
         height, width = header.height, header.width
-        latent, means, log_scales = (
-            torch.from_numpy(a).float()[None] for a in (z, parameters.means, parameters.log_scales)
-        )
-        levels = self._levels(header.quality_hundredths)
         model = self.model
-        known = model.known(latent, means, log_scales, levels)
+        known = self._known(z, parameters, header.quality_hundredths)
         trunk = model.synthesis.trunk(known)
         lively = model.texture_synthesis.trunk(known) if strength > 0 else None
         rows = max(1, PIXELS_AT_ONCE // (BAND * width)) * BAND
@@ -250,8 +254,25 @@ class Codec:
             out[top:bottom] = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
         return out
 
+    @torch.inference_mode()
+    def _known(self, z: np.ndarray, parameters: Parameters, quality_hundredths: int) -> Tensor:
+        """What both synthesis networks start from, [1, C, h, w]."""
+        latent, means, log_scales = (
+            torch.from_numpy(a).float()[None] for a in (z, parameters.means, parameters.log_scales)
+        )
+        return self.model.known(latent, means, log_scales, self._levels(quality_hundredths))
+
     def _levels(self, quality_hundredths: int) -> Tensor:
         return torch.from_numpy(self.exact.level_weights(quality_hundredths)).float()[None]
+
+
+def _padded(rgb: np.ndarray) -> Tensor:
+    """Pixels [H, W, 3] uint8 as [1, 3, 16 h, 16 w] in [0, 1], the last row and column repeated."""
+    height, width = rgb.shape[:2]
+    padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+    padded = torch.from_numpy(np.pad(rgb, padding, mode="edge"))
+    x = padded.permute(2, 0, 1)[None].float() / 255
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _band(trunk: Tensor, top: int, bottom: int) -> tuple[Tensor, slice]:

@@ -109,7 +109,7 @@ def _choices(results: dict[str, Any]) -> str:
                     f"{choice['default']:.4f}",
                     f"{choice['best_fixed']:.4f} ({choice['best_strength']:g})",
                     f"{choice['oracle']:.4f}",
-                    str(choice["worse_than_mean"]),
+                    ", ".join(f"{k} {v:+.1%}" for k, v in choice["worse"].items()) or "none",
                 ]
             )
     return _table(["", "default", "best single", "best per file", "worse"], rows)

@@ -38,7 +38,8 @@ def summarise(originals: Sequence[Original], shots: Shots, sampling: Sampling) -
 
 def _rate(originals: Sequence[Original], shots: Shots, rate: float) -> dict[str, Any]:
     """Means over photographs at one rate."""
-    here = [by_rate[rate] for by_rate in shots.values()]
+    by_photo = {name: by_rate[rate] for name, by_rate in shots.items()}
+    here = list(by_photo.values())
     rows = {row: _row(originals, [shot.scores[row] for shot in here]) for row in ROWS}
     original = np.mean([original.spectrum for original in originals], 0)
     return {
@@ -48,7 +49,7 @@ def _rate(originals: Sequence[Original], shots: Shots, rate: float) -> dict[str,
         "strength": _mean([shot.strength for shot in here]),
         "sampler_bpp": _mean([shot.sampler_bpp for shot in here]),
         "rows": rows,
-        "choice": {metric: _choice(here, metric) for metric in ("lpips", "dists")},
+        "choice": {metric: _choice(by_photo, metric) for metric in ("lpips", "dists")},
         "spectra": {"original": original.round(2).tolist()}
         | {
             row: np.mean([shot.scores[row].spectrum for shot in here], 0).round(2).tolist()
@@ -65,21 +66,31 @@ def _row(originals: Sequence[Original], scores: Sequence[Any]) -> dict[str, floa
     }
 
 
-def _choice(shots: Sequence[Shot], metric: str) -> dict[str, float]:
+def _choice(by_photo: Mapping[str, Shot], metric: str) -> dict[str, Any]:
     """What choosing the strength per file could gain: means of the metric for the strength the
-    files name, for the best single strength, and for each file's own best."""
+    files name, for the best single strength, and for each file's own best. And by how much each of
+    the files is worse with the strength it names than without texture, where it is."""
     grid = np.array(
-        [[shot.scores[f"texture {t:g}"].values[metric] for t in STRENGTHS] for shot in shots]
+        [
+            [shot.scores[f"texture {t:g}"].values[metric] for t in STRENGTHS]
+            for shot in by_photo.values()
+        ]
     )
     best = int(grid.mean(0).argmin())
+    default, mean = (
+        {name: shot.scores[row].values[metric] for name, shot in by_photo.items()}
+        for row in (DEFAULT, MEAN)
+    )
     return {
-        "default": _mean([shot.scores[DEFAULT].values[metric] for shot in shots]),
+        "default": _mean(list(default.values())),
         "best_fixed": float(grid.mean(0)[best]),
         "best_strength": STRENGTHS[best],
         "oracle": float(grid.min(1).mean()),
-        "worse_than_mean": sum(
-            shot.scores[DEFAULT].values[metric] > shot.scores[MEAN].values[metric] for shot in shots
-        ),
+        "worse": {
+            name: round(value / mean[name] - 1, 4)
+            for name, value in default.items()
+            if value > mean[name]
+        },
     }
 
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..energy import energy_distance
 from ..model.pixelcnn import PixelCNN, SamplingNoise, draw_noise, mixture_bits, sample_mixture
 from ..model.vlae import PhotoVLAE, VLAEOutput
 from ..perceptual import LPIPS
 from ..ssim import ms_ssim
 from ..wavefront import TextureSampler
-from .energy import energy_distance
 from .lattice import lattice_distance
 from .recipe import Recipe
 

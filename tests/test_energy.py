@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlaec.train.energy import FLOOR, energy_distance, log_energies
+from vlaec.energy import FLOOR, energy_distance, log_energies
 
 
 def noise(amplitude: float, seed: int = 1) -> Tensor:

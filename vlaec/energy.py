@@ -1,4 +1,4 @@
-"""How much a picture varies at each place and frequency: a loss on the strength of texture.
+"""How much a picture varies at each place and frequency: the strength of its texture.
 
 LPIPS prefers too little texture to texture in the wrong place, and knows little of the finest. The
 energy of each band of frequencies in small neighbourhoods asks for as much of it as the original

@@ -1,0 +1,79 @@
+"""The encoder's choice of strength: texture for photographs, none where it is dirt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vlaec import codec, zoo
+from vlaec.container import info
+from vlaec.energy import energy_distance
+from vlaec.images import Picture
+from vlaec.strength import SIDE, WINDOWS, _corners
+
+
+def strength_of(pixels: np.ndarray, quality: float = 30) -> float:
+    """As the header says."""
+    return info(codec.encode(Picture(pixels), quality)).header.texture
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([40 + 150 * x / width, 60 + 100 * y / height, 200 - 80 * x / width], 2).astype(
+        np.uint8
+    )
+
+
+def test_photographs_get_all_of_their_texture(photo: Path) -> None:
+    with Image.open(photo) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    for quality in (10, 80):
+        assert strength_of(pixels, quality) == zoo.find(quality=quality).texture == 1
+
+
+@pytest.mark.parametrize("size", [(256, 256), (70, 500)])
+def test_clean_areas_stay_clean(size: tuple[int, int]) -> None:
+    """With what the encoder chose the picture is no farther from the original than without."""
+    pixels = gradient(*size)
+    data = codec.encode(Picture(pixels), 30)
+    assert info(data).header.texture < 1
+    distances = []
+    for texture in (0.0, None, 1.0):
+        shown = codec.decode(data, texture=texture).rgb
+        a, b = (torch.from_numpy(p).permute(2, 0, 1)[None] / 255 for p in (pixels, shown))
+        distances.append(float(energy_distance(a, b)))
+    assert distances[1] <= distances[0] < distances[2]
+
+
+def test_the_choice_repeats_and_leaves_random_numbers_alone() -> None:
+    state = torch.random.get_rng_state()
+    files = {codec.encode(Picture(gradient(160, 90)), 40) for _ in range(2)}
+    assert len(files) == 1 and torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 300), (49, 64), (64, 49)])
+def test_any_size(size: tuple[int, int]) -> None:
+    """A picture that is too small to be compared has the model's own strength."""
+    texture = strength_of(gradient(*size))
+    assert texture == 1 if min(size) <= 48 else 0 <= texture <= 1
+
+
+def test_a_model_without_texture_asks_for_none() -> None:
+    silent = codec.Codec(replace(zoo.find(quality=30), texture=0.0))
+    assert info(silent.encode(Picture(gradient(64, 64)), 30)).header.texture == 0
+
+
+def test_windows_lie_in_the_picture_and_apart() -> None:
+    for height, width in [(1, 1), (8, 8), (15, 40), (32, 48), (250, 190), (7, 90)]:
+        corners = _corners(height, width)
+        assert 1 <= len(corners) <= WINDOWS and len(set(corners)) == len(corners)
+        for top, left in corners:
+            assert top + min(SIDE, height) <= height and left + min(SIDE, width) <= width
+            assert top % SIDE == left % SIDE == 0
+    spread = _corners(250, 190)
+    assert max(top for top, _ in spread) > 200 and max(left for _, left in spread) > 100
