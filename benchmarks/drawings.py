@@ -1,0 +1,161 @@
+"""What the encoder's choice of texture strength is worth: on drawings, and on photographs.
+
+    python -m benchmarks.drawings --data DATA/photos --weights DATA/lpips
+
+Drawings are made here; the photographs are those held out, 256x256 from the middle. Writes
+benchmarks/drawings.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from benchmarks.ablations import middle_squares, table
+from vlaec import codec
+from vlaec.bench.metrics import METRICS, Compare
+from vlaec.container import info
+from vlaec.images import Picture
+from vlaec.train.pages import draw_pages
+
+SIDE = 256
+COMPARED = ("lpips", "dists")
+# Textures of a file: none, its own strength, all.
+SHOWN = {"texture 0": 0.0, "as chosen": None, "texture 1": 1.0}
+
+
+def drawings() -> dict[str, np.ndarray]:
+    """Pictures [SIDE, SIDE, 3] uint8 by name."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    random = np.random.default_rng(0)
+    grey = {
+        "squares": 255 * ((x // 8 + y // 8) % 2),
+        "stripes": 200 * (x // 3 % 2),
+        "rings": 127 * (np.cos((x**2 + y**2) / 600) + 1),
+    }
+    pages = draw_pages(4, SIDE, random)
+    return {
+        "one colour": np.full((SIDE, SIDE, 3), (90, 140, 200), np.uint8),
+        "gradient": np.stack([x * 0.6 + 40, y * 0.5 + 60, 200 - x * 0.3], 2).astype(np.uint8),
+        **{name: np.repeat(v[:, :, None], 3, 2).astype(np.uint8) for name, v in grey.items()},
+        "chart": _chart(),
+        "menu": _menu(),
+        **{f"page {i + 1}": page for i, page in enumerate(pages)},
+        "noise": random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
+    }
+
+
+def _chart() -> np.ndarray:
+    image = Image.new("RGB", (SIDE, SIDE), "white")
+    draw = ImageDraw.Draw(image)
+    for i, colour in enumerate(("crimson", "teal", "orange", "navy", "olive", "plum", "peru")):
+        draw.rectangle((24 + 30 * i, 230 - 25 * i, 46 + 30 * i, 240), colour)
+    draw.line((12, 10, 12, 240, 250, 240), "black", 2)
+    return np.asarray(image)
+
+
+def _menu() -> np.ndarray:
+    image = Image.new("RGB", (SIDE, SIDE), (30, 30, 40))
+    draw = ImageDraw.Draw(image)
+    for i in range(12):
+        draw.rounded_rectangle((10, 10 + 20 * i, 120 + 9 * i, 24 + 20 * i), 4, (60, 90, 160))
+        draw.text((14, 11 + 20 * i), f"Menu entry {i}", "white")
+    return np.asarray(image)
+
+
+class Choice:
+    """Of one picture at one quality: the strength that its file names, and how far the decoded
+    pictures are from it, by metric and SHOWN."""
+
+    def __init__(self, pixels: np.ndarray, quality: float, metrics: dict[str, Compare]) -> None:
+        data = codec.encode(Picture(pixels), quality)
+        self.strength = info(data).header.texture
+        decoded = {name: codec.decode(data, t).rgb for name, t in SHOWN.items()}
+        self.distances = {
+            metric: {name: _value(compare, pixels, rgb) for name, rgb in decoded.items()}
+            for metric, compare in metrics.items()
+        }
+
+
+def _value(compare: Compare, original: np.ndarray, picture: np.ndarray) -> float:
+    value = compare(original, picture)
+    assert value is not None  # no picture here is too small
+    return value
+
+
+def report(
+    qualities: Sequence[float], drawn: dict[str, list[Choice]], photos: dict[str, list[Choice]]
+) -> str:
+    """Both sets as Markdown."""
+    rows = [
+        [
+            name,
+            f"{quality:g}",
+            f"{choice.strength:g}",
+            *(" / ".join(f"{v:.3f}" for v in choice.distances[m].values()) for m in COMPARED),
+        ]
+        for name, choices in drawn.items()
+        for quality, choice in zip(qualities, choices, strict=True)
+    ]
+    summary = []
+    for title, choices in (("drawings", drawn), ("photographs", photos)):
+        every = [choice for of_one in choices.values() for choice in of_one]
+        for metric in COMPARED:
+            means = [np.mean([c.distances[metric][name] for c in every]) for name in SHOWN]
+            worse = sum(
+                c.distances[metric]["as chosen"] > c.distances[metric]["texture 0"] for c in every
+            )
+            summary.append(
+                [
+                    f"{title}, {metric.upper()}",
+                    *(f"{mean:.4f}" for mean in means),
+                    f"{worse} of {len(every)}",
+                    f"{sum(c.strength < 1 for c in every)}",
+                ]
+            )
+    compared = (f"{metric.upper()}: {' / '.join(SHOWN)}" for metric in COMPARED)
+    columns = ["picture", "quality", "chosen", *compared]
+    return "\n".join(
+        [
+            "# The encoder's choice of texture strength\n",
+            f"{len(drawn)} drawings and {len(photos)} held-out photographs at qualities "
+            f"{', '.join(f'{q:g}' for q in qualities)}, by\n",
+            "    python -m benchmarks.drawings --data DATA/photos --weights DATA/lpips\n",
+            "Means; pictures that are worse as chosen than without texture; those that got less "
+            "than all of it:\n",
+            table(["", *SHOWN, "worse", "less than 1"], summary),
+            "## Drawings\n",
+            table(columns, rows),
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of LPIPS and DISTS")
+    parser.add_argument("--qualities", nargs="+", type=float, default=[12, 30, 60])
+    parser.add_argument("--pictures", type=int, default=24, help="at most so many photographs")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    metrics = {name: METRICS[name].load(args.weights) for name in COMPARED}
+    squares = middle_squares(args.data, args.pictures)
+    drawn, photos = (
+        {name: [Choice(x, q, metrics) for q in args.qualities] for name, x in some.items()}
+        for some in (drawings(), {str(i): square for i, square in enumerate(squares)})
+    )
+    args.out.write_text(report(args.qualities, drawn, photos))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The page about strengths: drawings of many kinds, and the command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training import write_photos
+
+from benchmarks.drawings import SIDE, drawings, main
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("VLAEC_DATA", ROOT.parent / "shared" / "data"))
+WEIGHTS = Path(os.environ.get("VLAEC_WEIGHTS", DATA / "lpips"))
+
+
+def test_drawings_differ_and_are_the_same_every_time() -> None:
+    first, second = drawings(), drawings()
+    assert all(p.shape == (SIDE, SIDE, 3) and p.dtype == np.uint8 for p in first.values())
+    assert len({p.tobytes() for p in first.values()}) == len(first) > 8
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.skipif(
+    not (WEIGHTS / "dists_alpha_beta.npz").is_file(), reason=f"no LPIPS weights in {WEIGHTS}"
+)
+def test_the_command_writes_a_table(
+    tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAEC_MODELS", str(tiny_models))
+    monkeypatch.setattr("benchmarks.drawings.SIDE", 64)
+    (tmp_path / "photos").mkdir()
+    write_photos(tmp_path / "photos", count=2, side=256)
+    out = tmp_path / "drawings.md"
+    given = ["--data", str(tmp_path / "photos"), "--weights", str(WEIGHTS), "--out", str(out)]
+    assert main([*given, "--qualities", "20"]) == 0
+    lines = out.read_text().splitlines()
+    assert sum(line.startswith(("| drawings", "| photographs")) for line in lines) == 4
+    assert sum("| 20 |" in line for line in lines) == len(drawings())
