@@ -138,7 +138,8 @@ _TUNED = replace(
     structure_until=0.5,
     texture_crop=96,
     texture_crops=6,
-    encoder_share=0.15,
+    encoder_share=0.25,
+    drawn=1 / 16,
     heat=1.43,
     vgg_weight=4.0,
     vgg_crops=3,
@@ -156,7 +157,7 @@ RECIPES: dict[str, Recipe] = {
     # Dissimilarity beside the MSE makes files larger at equal lambda; and where the two meet, those
     # of the first were smaller by a fifth. Hence lambdas of their own.
     "small-low": replace(
-        _TUNED, qualities=(0.0, 0.48), model=replace(_DEEP, lambda_min=0.0002, lambda_max=0.25)
+        _TUNED, qualities=(0.0, 0.48), model=replace(_DEEP, lambda_min=0.0001, lambda_max=0.6)
     ),
     "small-high": replace(
         _TUNED, qualities=(0.42, 1.0), model=replace(_DEEP, lambda_min=0.00023, lambda_max=0.106)
