@@ -97,7 +97,7 @@ def report(
         [
             name,
             f"{quality:g}",
-            f"{choice.strength:g}",
+            f"{choice.strength:.2g}",
             *(" / ".join(f"{v:.3f}" for v in choice.distances[m].values()) for m in COMPARED),
         ]
         for name, choices in drawn.items()
