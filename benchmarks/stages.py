@@ -2,8 +2,7 @@
 
     python -m benchmarks.stages
 
-The repository's photograph, tiled to 768x512 and to 12 megapixels, on one thread. Writes
-benchmarks/stages.md.
+The repository's photograph, tiled to 768x512, on one thread. Writes benchmarks/stages.md.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from benchmarks.ablations import table
 from benchmarks.speed import tiled
 from vlaec import codec, container, wavefront, zoo
 
-SIZES = ((512, 768), (3000, 4000))
+SIZES = ((512, 768),)
 # Of each job, by the object that does it and the name of what is called.
 Stages = dict[str, tuple[Any, str]]
 
