@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--photos", choices=["kodak", "validation"], default="kodak")
     parser.add_argument("--limit", type=int, help="use only the first photographs")
+    parser.add_argument("--only", nargs="+", help="use only photographs of these names")
     parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="bits per pixel")
     parser.add_argument("--whole", action="store_true", help="deep metrics on whole pictures")
     parser.add_argument("--threads", type=int, default=1)
@@ -101,6 +102,8 @@ def main() -> None:
         paths = sorted((args.data / "kodak").glob("*.png"))
     else:
         paths = photo_paths(args.data / "photos", held_out=True)
+    if args.only:
+        paths = [path for path in paths if path.stem in args.only]
     coder = Coder(args.model)
     scorer = Scorer(args.data / "lpips", args.whole)
     sampling_rate, sheet_rate = (
@@ -154,6 +157,8 @@ def _command(args: argparse.Namespace) -> str:
         parts.append(f"--model {args.model}")
     if args.limit:
         parts.append(f"--limit {args.limit}")
+    if args.only:
+        parts.append("--only " + " ".join(args.only))
     if tuple(args.rates) != RATES:
         parts.append("--rates " + " ".join(f"{rate:g}" for rate in args.rates))
     if args.whole:
