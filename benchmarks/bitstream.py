@@ -29,7 +29,7 @@ def measure(paths: list[Path], quality: float) -> dict[str, float | str]:
         picture = images.read(path)
         data = own.encode(picture, quality)
         facts = container.info(data)
-        z = own.latent(picture.rgb, hundredths)
+        z = own.latent(codec.as_batch(picture.rgb), hundredths)
         plain, _ = LatentCoder(own.exact, bits_back=False).encode(z, hundredths)
         shape = codec.latent_shape(picture.height, picture.width)
         stack = container.unpack(data).stack

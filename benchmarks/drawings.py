@@ -2,7 +2,8 @@
 
     python -m benchmarks.drawings --data DATA/photos --weights DATA/lpips
 
-Drawings are made here; the photographs are those held out, 256x256 from the middle. Writes
+Drawings are made here; the photographs are those held out, 256x256 from the middle. Beside the
+strength that a file names, what one for each region would be worth, if it cost nothing. Writes
 benchmarks/drawings.md.
 """
 
@@ -15,19 +16,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.ablations import middle_squares, table
+from benchmarks.ablations import middle_squares, table, to_tensor
 from vlaec import codec
 from vlaec.bench.metrics import METRICS, Compare
 from vlaec.container import info
 from vlaec.images import Picture
+from vlaec.strength import STRENGTHS
 from vlaec.train.pages import draw_pages
+from vlaec.variance import SHARES, WINDOW, log_variances
 
 SIDE = 256
 COMPARED = ("lpips", "dists")
-# Textures of a file: none, its own strength, all.
-SHOWN = {"texture 0": 0.0, "as chosen": None, "texture 1": 1.0}
+SHOWN = ("texture 0", "as chosen", "by region", "texture 1")
+REGION = 64  # pixels on a side
 
 
 def drawings() -> dict[str, np.ndarray]:
@@ -46,6 +50,7 @@ def drawings() -> dict[str, np.ndarray]:
         **{name: np.repeat(v[:, :, None], 3, 2).astype(np.uint8) for name, v in grey.items()},
         "chart": _chart(),
         "menu": _menu(),
+        "terminal": _terminal(),
         **{f"page {i + 1}": page for i, page in enumerate(pages)},
         "noise": random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
     }
@@ -57,7 +62,7 @@ def _chart() -> np.ndarray:
     for i, colour in enumerate(("crimson", "teal", "orange", "navy", "olive", "plum", "peru")):
         draw.rectangle((24 + 30 * i, 230 - 25 * i, 46 + 30 * i, 240), colour)
     draw.line((12, 10, 12, 240, 250, 240), "black", 2)
-    return np.asarray(image)
+    return np.array(image)
 
 
 def _menu() -> np.ndarray:
@@ -66,7 +71,18 @@ def _menu() -> np.ndarray:
     for i in range(12):
         draw.rounded_rectangle((10, 10 + 20 * i, 120 + 9 * i, 24 + 20 * i), 4, (60, 90, 160))
         draw.text((14, 11 + 20 * i), f"Menu entry {i}", "white")
-    return np.asarray(image)
+    return np.array(image)
+
+
+def _terminal() -> np.ndarray:
+    """Letters of pixels, in a typeface that training has not seen."""
+    font = ImageFont.load_default_imagefont()
+    image = Image.new("RGB", (SIDE // 2, SIDE // 2), "black")
+    draw = ImageDraw.Draw(image)
+    for i, colour in enumerate(("white", "lime", "silver", "yellow", "white", "cyan")):
+        text = f"$ list --line {i}\n  done in {i}{i} ms"
+        draw.text((4, 4 + 20 * i), text, colour, font, spacing=0)
+    return np.array(image.resize((SIDE, SIDE), Image.Resampling.NEAREST))
 
 
 class Choice:
@@ -76,11 +92,41 @@ class Choice:
     def __init__(self, pixels: np.ndarray, quality: float, metrics: dict[str, Compare]) -> None:
         data = codec.encode(Picture(pixels), quality)
         self.strength = info(data).header.texture
-        decoded = {name: codec.decode(data, t).rgb for name, t in SHOWN.items()}
+        by_strength = {s: codec.decode(data, s).rgb for s in (*STRENGTHS, 0.0)}
+        decoded = {
+            "texture 0": by_strength[0.0],
+            "as chosen": codec.decode(data).rgb,
+            "by region": by_region(pixels, by_strength),
+            "texture 1": by_strength[1.0],
+        }
         self.distances = {
-            metric: {name: _value(compare, pixels, rgb) for name, rgb in decoded.items()}
+            metric: {name: _value(compare, pixels, decoded[name]) for name in SHOWN}
             for metric, compare in metrics.items()
         }
+
+
+def by_region(original: np.ndarray, pictures: dict[float, np.ndarray]) -> np.ndarray:
+    """Each region with a strength of its own, chosen as that of a file is.
+
+    Args:
+        original: [H, W, 3] uint8, sides multiples of REGION.
+        pictures: the same by strength of texture, the most first.
+
+    Returns:
+        [H, W, 3] uint8.
+    """
+    shares = torch.tensor(SHARES)[:, None, None]
+    wanted = log_variances(to_tensor(original))
+    distances = []
+    for picture in pictures.values():
+        each = ((log_variances(to_tensor(picture)) - wanted).abs() * shares).sum(1)
+        each = F.pad(each[None], (WINDOW // 2,) * 4, mode="replicate")  # [1, 1, H, W]
+        distances.append(F.avg_pool2d(each, REGION)[0, 0])
+    far = np.stack(distances)  # [strengths, H / REGION, W / REGION]
+    chosen = (far <= far[list(pictures).index(0.0)]).argmax(0)  # the first of those
+    places = chosen.repeat(REGION, 0).repeat(REGION, 1)
+    stacked = np.stack(list(pictures.values()))
+    return np.take_along_axis(stacked, places[None, :, :, None], 0)[0]
 
 
 def _value(compare: Compare, original: np.ndarray, picture: np.ndarray) -> float:
@@ -128,7 +174,8 @@ def report(
             f"{', '.join(f'{q:g}' for q in qualities)}, by\n",
             "    python -m benchmarks.drawings --data DATA/photos --weights DATA/lpips\n",
             "Means; pictures that are worse as chosen than without texture; those that got less "
-            "than all of it:\n",
+            f"than all of it. *By region*: every {REGION}x{REGION} with a strength of its own, "
+            "chosen as that of a file is; the bytes that it would take are not counted.\n",
             table(["", *SHOWN, "worse", "less than 1"], summary),
             "## Drawings\n",
             table(columns, rows),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from training import write_photos
 
-from benchmarks.drawings import SIDE, drawings, main
+from benchmarks.drawings import REGION, SIDE, by_region, drawings, main
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VLAEC_DATA", ROOT.parent / "shared" / "data"))
@@ -21,6 +21,19 @@ def test_drawings_differ_and_are_the_same_every_time() -> None:
     assert all(p.shape == (SIDE, SIDE, 3) and p.dtype == np.uint8 for p in first.values())
     assert len({p.tobytes() for p in first.values()}) == len(first) > 8
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_each_region_has_the_most_texture_that_does_not_harm_it() -> None:
+    random = np.random.default_rng(1)
+    grain = random.normal(0, 9, (REGION, 3 * REGION, 3)).round()
+    original = np.full((REGION, 3 * REGION, 3), 128.0)
+    original[:, :REGION] += grain[:, :REGION]  # clean but for the left, and half of it in the middle
+    original[:, REGION : 2 * REGION] += (grain[:, REGION : 2 * REGION] / 2).round()
+    pictures = {s: (128 + s * grain[::-1]).astype(np.uint8) for s in (1.0, 0.5, 0.0)}
+    found = by_region(original.astype(np.uint8), pictures)
+    for place, strength in enumerate((1.0, 1.0, 0.0)):
+        there = slice(place * REGION, (place + 1) * REGION)
+        assert np.array_equal(found[:, there], pictures[strength][:, there])
 
 
 @pytest.mark.skipif(

@@ -12,9 +12,9 @@ from PIL import Image
 
 from vlaec import codec, zoo
 from vlaec.container import info
-from vlaec.energy import energy_distance
 from vlaec.images import Picture
 from vlaec.strength import SIDE, WINDOWS, _corners
+from vlaec.variance import variance_distance
 
 
 def strength_of(pixels: np.ndarray, quality: float = 30) -> float:
@@ -46,7 +46,7 @@ def test_clean_areas_stay_clean(size: tuple[int, int]) -> None:
     for texture in (0.0, None, 1.0):
         shown = codec.decode(data, texture=texture).rgb
         a, b = (torch.from_numpy(p).permute(2, 0, 1)[None] / 255 for p in (pixels, shown))
-        distances.append(float(energy_distance(a, b)))
+        distances.append(float(variance_distance(a, b)))
     assert distances[1] <= distances[0] < distances[2]
 
 

@@ -128,11 +128,12 @@ class Codec:
         report = progress or _silent
         hundredths = round(quality * 100)
         steps = effort * STEPS_PER_EFFORT
-        z = self.latent(picture.rgb, hundredths, steps, lambda share: report(0.4 * share))
+        x = as_batch(picture.rgb)
+        z = self.latent(x, hundredths, steps, lambda share: report(0.4 * share))
         report(0.4)
         coded, parameters = self.coder.encode(z, hundredths)
         report(0.8)
-        strength = self._strength(picture.rgb, z, parameters, hundredths)
+        strength = self._strength(x, z, parameters, hundredths)
         report(0.9)
         excess = round(32 * len(coded.words) - coded.bits)
         header = Header(
@@ -194,13 +195,13 @@ class Codec:
     @torch.no_grad()
     def latent(
         self,
-        rgb: np.ndarray,
+        x: Tensor,
         quality_hundredths: int,
         steps: int = 0,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """z [C, h, w] int32 of pixels [H, W, 3] uint8, after a search of `steps` steps."""
-        x = _padded(rgb)
+        """z [C, h, w] int32 of a picture [1, 3, 16 h, 16 w] in [0, 1] (see `as_batch`), after a
+        search of `steps` steps."""
         levels, level = self._levels(quality_hundredths), quality_hundredths / 10000
         y = self.model.encode(x, levels)
         if steps:
@@ -212,13 +213,13 @@ class Codec:
         return chosen
 
     def _strength(
-        self, rgb: np.ndarray, z: np.ndarray, parameters: Parameters, quality_hundredths: int
+        self, x: Tensor, z: np.ndarray, parameters: Parameters, quality_hundredths: int
     ) -> float:
         """Default strength of the texture of a file, 0..1."""
         if not self.card.texture:
             return 0.0
         known = self._known(z, parameters, quality_hundredths)
-        return self.card.texture * choose_strength(self.model, self.sampler, _padded(rgb), known)
+        return self.card.texture * choose_strength(self.model, self.sampler, x, known)
 
     @torch.inference_mode()
     def _render(
@@ -266,7 +267,7 @@ class Codec:
         return torch.from_numpy(self.exact.level_weights(quality_hundredths)).float()[None]
 
 
-def _padded(rgb: np.ndarray) -> Tensor:
+def as_batch(rgb: np.ndarray) -> Tensor:
     """Pixels [H, W, 3] uint8 as [1, 3, 16 h, 16 w] in [0, 1], the last row and column repeated."""
     height, width = rgb.shape[:2]
     padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))

@@ -1,9 +1,9 @@
 """How much texture a file asks for: as much as leaves the picture no farther from the original.
 
 Texture is trained on photographs. On drawings it can be worse than none: the grain that a model
-gives to every clean area shows on a flat one. The encoder knows the original, so it decodes a few
-windows with texture of several strengths and compares the energies of their frequencies with the
-original's (`energy`), of which texture is to restore what rounding has taken away.
+gives to every clean area shows on a flat one and between letters. The encoder knows the original,
+so it decodes a few windows with texture of several strengths and compares how much they vary around
+each pixel with how much the original does (`variance`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .energy import energy_distance
 from .model.pixelcnn import draw_noise
 from .model.vlae import STRIDE, PhotoVLAE
+from .variance import variance_distance
 from .wavefront import TextureSampler
 
 STRENGTHS = (1.0, 0.75, 0.5, 0.25)
@@ -28,8 +28,8 @@ MARGIN = 1
 
 @torch.inference_mode()
 def choose_strength(model: PhotoVLAE, sampler: TextureSampler, x: Tensor, known: Tensor) -> float:
-    """Strength of texture, 0..1: the most with which the picture's energies are no farther from
-    the original's than with none.
+    """Strength of texture, 0..1: the most with which the picture's local variances are no farther
+    from the original's than with none.
 
     Args:
         model: of the file.
@@ -56,7 +56,7 @@ def choose_strength(model: PhotoVLAE, sampler: TextureSampler, x: Tensor, known:
 
     def distance(strength: float) -> float:
         picture = ((mean + strength * texture) * 255).round().clamp(0, 255) / 255
-        return float(energy_distance(picture[inner], original[inner]).mean())
+        return float(variance_distance(picture[inner], original[inner]).mean())
 
     none = distance(0.0)
     return next((strength for strength in STRENGTHS if distance(strength) <= none), 0.0)

@@ -26,8 +26,8 @@ def write_page(results: dict[str, Any], command: str) -> str:
                 "# What resampled texture is worth",
                 f"Models by quality: {models}; {count} photographs ({results['set']}). Made by",
                 f"```\n{command}\n```",
-                "All metrics are of 8-bit pictures. The quality of every file was searched for the "
-                "rate, that of AVIF (libavif, speed 6, 4:4:4) for the same size. "
+                "All metrics are of 8-bit pictures. AVIF's quality (libavif, speed 6, 4:4:4; whole "
+                "numbers) was searched for the rate, that of every file for the size of AVIF's. "
                 "DISTS and the Frechet distance (VGG16 relu3_3 over 64x64 patches) are of "
                 f"{whole}. "
                 "*Spectrum*: mean distance of the radially averaged log power spectrum from the "
@@ -64,7 +64,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _rate(rate: str, values: dict[str, Any]) -> str:
-    missed = f" {values['missed']} photographs miss the rate by over 2 %." * bool(values["missed"])
+    missed = f" {values['missed']} photographs miss the rate by over 5 %." * bool(values["missed"])
     title = (
         f"### {rate} bpp\n\nFiles: {values['bpp']:.3f} bpp, AVIF {values['avif_bpp']:.3f}.{missed} "
         f"Mean default strength {values['strength']:.2f}. The sampler would code the rest of the "

@@ -45,7 +45,7 @@ def _rate(originals: Sequence[Original], shots: Shots, rate: float) -> dict[str,
     return {
         "bpp": _mean([shot.bpp for shot in here]),
         "avif_bpp": _mean([shot.avif_bpp for shot in here]),
-        "missed": sum(abs(shot.bpp / rate - 1) > 0.02 for shot in here),
+        "missed": sum(abs(shot.bpp / rate - 1) > 0.05 for shot in here),
         "strength": _mean([shot.strength for shot in here]),
         "sampler_bpp": _mean([shot.sampler_bpp for shot in here]),
         "rows": rows,

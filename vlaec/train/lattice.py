@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..energy import SHARES, opponent_planes
+from ..variance import SHARES, opponent_planes
 
 # Of the last two pixel-shuffles, and half of that: the finest pattern there is. To each the pixels
 # on one side of a neighbourhood: means over few places differ by chance.

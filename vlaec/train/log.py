@@ -48,6 +48,7 @@ class Meter:
             "lpips": float(mean.perceptual),
             "vgg_lpips": float(mean.vgg),
             "energy": float(mean.energy),
+            "variance": float(mean.variance),
             "lattice": float(mean.lattice),
             "texture_psnr": _psnr(float(mean.texture_mse)),
             "mean_lpips": float(mean.mean_perceptual),

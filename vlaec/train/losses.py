@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..energy import energy_distance
 from ..model.pixelcnn import PixelCNN, SamplingNoise, draw_noise, mixture_bits, sample_mixture
 from ..model.vlae import PhotoVLAE, VLAEOutput
 from ..perceptual import LPIPS
 from ..ssim import ms_ssim
+from ..variance import variance_distance
 from ..wavefront import TextureSampler
+from .energy import energy_distance
 from .lattice import lattice_distance
 from .recipe import Recipe
 
@@ -30,6 +31,7 @@ class Losses(NamedTuple):
     vgg: Tensor  # the same on VGG16
     likelihood: Tensor  # bits per subpixel
     energy: Tensor  # nats, see `energy_distance`, of the texture
+    variance: Tensor  # nats, see `variance_distance`, of the texture
     lattice: Tensor  # nats, see `lattice_distance`, of the texture
     texture_mse: Tensor  # of the texture, 0..255 scale
 
@@ -41,6 +43,7 @@ class TextureLosses(NamedTuple):
     vgg: Tensor
     likelihood: Tensor
     energy: Tensor
+    variance: Tensor
     lattice: Tensor
     log_mse: Tensor
     mse: Tensor
@@ -94,6 +97,7 @@ class Objective(nn.Module):
                 + recipe.vgg_weight * texture.vgg
                 + recipe.likelihood_weight * texture.likelihood
                 + recipe.energy_weight * texture.energy
+                + recipe.variance_weight * texture.variance
                 + recipe.lattice_weight * texture.lattice
                 + recipe.texture_fidelity * texture.log_mse
             )
@@ -107,6 +111,7 @@ class Objective(nn.Module):
             texture.vgg,
             texture.likelihood,
             texture.energy,
+            texture.variance,
             texture.lattice,
             texture.mse,
         )
@@ -180,7 +185,7 @@ class TextureLoss(nn.Module):
 
         texture = likely + sample
         mse = ((texture - target) * 255).square().flatten(1).mean(1)  # [N]
-        perceptual = vgg = energy = lattice = torch.zeros_like(bits)
+        perceptual = vgg = energy = variance = lattice = torch.zeros_like(bits)
         if self.lpips is not None and recipe.perceptual_weight:
             perceptual = _distance(self.lpips, target, texture)
         if self.vgg is not None and recipe.vgg_weight:
@@ -188,11 +193,13 @@ class TextureLoss(nn.Module):
             vgg = _distance(self.vgg, target[some], texture[some])
         if recipe.energy_weight:
             energy = energy_distance(texture, target).mean()
+        if recipe.variance_weight:
+            variance = variance_distance(texture, target).mean()
         if recipe.lattice_weight:
             lattice = lattice_distance(texture, target).mean()
         # In logarithms a decibel counts the same at every quality.
         fidelity = (mse + 1).log().mean()
-        return TextureLosses(perceptual, vgg, bits, energy, lattice, fidelity, mse.mean())
+        return TextureLosses(perceptual, vgg, bits, energy, variance, lattice, fidelity, mse.mean())
 
     def sample(self, features: Tensor) -> Tensor:
         """A residual [N, 3, S, S] with gradient, given features [N, F, S, S]."""

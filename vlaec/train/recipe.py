@@ -46,6 +46,7 @@ class Recipe:
     likelihood_weight: float = 0.02  # per bit and subpixel
     likelihood_crops: int = 0  # of the first so many of a batch (0: of all)
     energy_weight: float = 0.2  # per nat of the texture's local energy in bands of frequencies
+    variance_weight: float = 0.0  # per nat of the texture's variance around each pixel
     lattice_weight: float = 0.0  # per nat of what the texture repeats every 2, 4 or 8 pixels
     texture_fidelity: float = 0.2  # per nat of the texture's MSE: 0.23 nats are 1 dB
     mean_perceptual_weight: float = 0.0  # of the mean's LPIPS

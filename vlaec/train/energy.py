@@ -15,18 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..variance import FLOOR, SHARES, opponent_planes
+
 # Frequencies are those of the discrete cosine transform of squares of this side.
 SIDE = 8
 # Pixels between squares, and squares on one side of a neighbourhood.
 STEP = 4
 NEIGHBOURHOOD = 4
-# Variance of a coefficient below that of half a grey level's is not seen: the floor keeps clean
-# areas clean.
-FLOOR = (0.5 / 255) ** 2
-# Luma and two colour differences (rows, as in JPEG), and how much each counts. Of luma alone, grain
-# comes out green: that is how to get most of it for the least squared error.
-OPPONENT = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
-SHARES = (0.5, 0.25, 0.25)
 
 
 def bands(device: torch.device | None = None) -> tuple[Tensor, Tensor]:
@@ -39,13 +34,6 @@ def bands(device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     radius = torch.hypot(k[:, None], k[None]).round().clamp(max=SIDE).flatten()
     member = (radius == k[:, None] + 1).float()
     return basis, member / member.sum(1, keepdim=True)
-
-
-def opponent_planes(x: Tensor) -> Tensor:
-    """Luma and two colour differences of [N, 3, H, W] as [3 N, 1, H, W], those of a picture side by
-    side."""
-    opponent = torch.tensor(OPPONENT, device=x.device)
-    return F.conv2d(x.float(), opponent[:, :, None, None]).flatten(0, 1)[:, None]
 
 
 def log_energies(x: Tensor) -> Tensor:
