@@ -146,6 +146,7 @@ _TUNED = replace(
     vgg_crops=3,
     likelihood_crops=6,
     energy_weight=1.4,
+    variance_weight=0.7,
     lattice_weight=0.45,
     ms_ssim_weight=1000.0,
 )
@@ -158,10 +159,10 @@ RECIPES: dict[str, Recipe] = {
     # Dissimilarity beside the MSE makes files larger at equal lambda; and where the two meet, those
     # of the first were smaller by a fifth. Hence lambdas of their own.
     "small-low": replace(
-        _TUNED, qualities=(0.0, 0.48), model=replace(_DEEP, lambda_min=0.0001, lambda_max=0.6)
+        _TUNED, qualities=(0.0, 0.48), model=replace(_DEEP, lambda_min=0.0001, lambda_max=0.9)
     ),
     "small-high": replace(
-        _TUNED, qualities=(0.42, 1.0), model=replace(_DEEP, lambda_min=0.00023, lambda_max=0.106)
+        _TUNED, qualities=(0.42, 1.0), model=replace(_DEEP, lambda_min=0.00018, lambda_max=0.106)
     ),
     "base": replace(
         _TUNED,
