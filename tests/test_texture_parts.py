@@ -35,6 +35,9 @@ def test_detail_that_is_zero_changes_no_comparison() -> None:
     assert result["detail"] == 0 < result["seeds"] < result["residual"]
     assert result["texture 0: lpips"] == result["detail: lpips"]
     assert result["detail: psnr"] != result["detail + sample: psnr"]
+    for name in ("lpips", "dists"):
+        assert result[f"by itself: {name}"] < 0
+        assert result[f"by itself: {name}"] <= result[f"by variance: {name}"]
 
 
 @needs_weights
@@ -48,4 +51,9 @@ def test_the_command_writes_a_table(
     given = ["--model", "tiny", "--data", str(tmp_path / "photos"), "--weights", str(WEIGHTS)]
     assert main([*given, "--qualities", "20", "--out", str(out)]) == 0
     text = out.read_text()
-    assert "| seeds |" in text and "## Quality 20" in text and str(tmp_path) not in text
+    assert (
+        "| seeds |" in text
+        and "## Quality 20" in text
+        and "## Choosing a seed" in text
+        and str(tmp_path) not in text
+    )
