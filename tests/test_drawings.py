@@ -27,10 +27,9 @@ def test_each_region_has_the_most_texture_that_does_not_harm_it() -> None:
     random = np.random.default_rng(1)
     grain = random.normal(0, 9, (REGION, 3 * REGION, 3)).round()
     original = np.full((REGION, 3 * REGION, 3), 128.0)
-    original[:, :REGION] += grain[
-        :, :REGION
-    ]  # clean but for the left, and half of it in the middle
-    original[:, REGION : 2 * REGION] += (grain[:, REGION : 2 * REGION] / 2).round()
+    left, middle = slice(REGION), slice(REGION, 2 * REGION)
+    original[:, left] += grain[:, left]
+    original[:, middle] += (grain[:, middle] / 2).round()  # the rest is clean
     pictures = {s: (128 + s * grain[::-1]).astype(np.uint8) for s in (1.0, 0.5, 0.0)}
     found = by_region(original.astype(np.uint8), pictures)
     for place, strength in enumerate((1.0, 1.0, 0.0)):

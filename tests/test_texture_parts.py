@@ -51,9 +51,5 @@ def test_the_command_writes_a_table(
     given = ["--model", "tiny", "--data", str(tmp_path / "photos"), "--weights", str(WEIGHTS)]
     assert main([*given, "--qualities", "20", "--out", str(out)]) == 0
     text = out.read_text()
-    assert (
-        "| seeds |" in text
-        and "## Quality 20" in text
-        and "## Choosing a seed" in text
-        and str(tmp_path) not in text
-    )
+    assert all(part in text for part in ("| seeds |", "## Quality 20", "## Choosing a seed"))
+    assert str(tmp_path) not in text
