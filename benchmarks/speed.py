@@ -68,11 +68,10 @@ def measure(pictures: list[Picture], quality: float, repetitions: int) -> dict[s
     return {name: statistics.median(times) for name, times in rows.items()}
 
 
-def peak_memory(job: str) -> dict[str, float]:
+def peak_memory(job: str, threads: int) -> dict[str, float]:
     """Peak resident gigabytes and seconds of one large job in a process of its own."""
-    out = subprocess.run(
-        [sys.executable, __file__, "--job", job], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, __file__, "--job", job, "--threads", str(threads)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(out.stdout)
     return result
 
@@ -120,7 +119,7 @@ def main() -> None:
         "model": zoo.find(quality=args.quality).name,
         "pictures": [f"{p.width}x{p.height}" for p in pictures],
         "median_seconds": measure(pictures, args.quality, args.repetitions),
-        "4000x3000": {job: peak_memory(job) for job in ("compress", "decompress")},
+        "4000x3000": {job: peak_memory(job, args.threads) for job in ("compress", "decompress")},
     }
     text = json.dumps(result, indent=1)
     print(text)
