@@ -144,16 +144,19 @@ TEXTURE_COLUMNS = (
 
 def middle_squares(folder: Path, limit: int) -> list[np.ndarray]:
     """[256, 256, 3] uint8 from the middle of held-out photographs that are large enough."""
-    squares = []
-    for path in photo_paths(folder, held_out=True):
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
-        top, left = ((side - SIDE) // 2 for side in pixels.shape[:2])
-        if min(top, left) >= 0:
-            squares.append(pixels[top : top + SIDE, left : left + SIDE])
+    found = map(middle_square, photo_paths(folder, held_out=True))
+    squares = [square for square in found if square is not None]
     if not squares:
         raise ValueError(f"no held-out photograph in {folder} has {SIDE} pixels on both sides")
     return squares[:limit]
+
+
+def middle_square(path: Path) -> np.ndarray | None:
+    """[256, 256, 3] uint8 from the middle of a photograph; None if it is too small."""
+    with Image.open(path) as image:
+        pixels = np.array(image.convert("RGB"))
+    top, left = ((side - SIDE) // 2 for side in pixels.shape[:2])
+    return pixels[top : top + SIDE, left : left + SIDE] if min(top, left) >= 0 else None
 
 
 def side_bits_pushed(prior: Prior, z: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.drawings --data DATA/photos --weights DATA/lpips
 
-Drawings are made here; the photographs are those held out, 256x256 from the middle. Beside the
-strength that a file names, what one for each region would be worth, if it cost nothing. Writes
-benchmarks/drawings.md.
+Drawings are made here; the photographs are those held out and some that were trained on, 256x256
+from the middle. Beside the strength that a file names, what one for each region would be worth, if
+it cost nothing. Writes benchmarks/drawings.md.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.ablations import middle_squares, table, to_tensor
+from benchmarks.ablations import middle_square, middle_squares, table, to_tensor
 from vlaec import codec
 from vlaec.bench.metrics import METRICS, Compare
 from vlaec.container import info
 from vlaec.images import Picture
 from vlaec.strength import STRENGTHS
+from vlaec.train.data import photo_paths
 from vlaec.train.pages import draw_pages
 from vlaec.variance import SHARES, WINDOW, log_variances
 
@@ -32,6 +33,7 @@ SIDE = 256
 COMPARED = ("lpips", "dists")
 SHOWN = ("texture 0", "as chosen", "by region", "texture 1")
 REGION = 64  # pixels on a side
+WORST = 10
 
 
 def drawings() -> dict[str, np.ndarray]:
@@ -104,6 +106,11 @@ class Choice:
             for metric, compare in metrics.items()
         }
 
+    def excess(self, metric: str) -> float:
+        """By what share of it the strength that was chosen adds to the distance without texture."""
+        found = self.distances[metric]
+        return found["as chosen"] / max(found["texture 0"], 1e-6) - 1
+
 
 def by_region(original: np.ndarray, pictures: dict[float, np.ndarray]) -> np.ndarray:
     """Each region with a strength of its own, chosen as that of a file is.
@@ -135,52 +142,70 @@ def _value(compare: Compare, original: np.ndarray, picture: np.ndarray) -> float
     return value
 
 
-def report(
-    qualities: Sequence[float], drawn: dict[str, list[Choice]], photos: dict[str, list[Choice]]
-) -> str:
-    """Both sets as Markdown."""
-    rows = [
-        [
-            name,
-            f"{quality:g}",
-            f"{choice.strength:.2g}",
-            *(" / ".join(f"{v:.3f}" for v in choice.distances[m].values()) for m in COMPARED),
-        ]
-        for name, choices in drawn.items()
-        for quality, choice in zip(qualities, choices, strict=True)
-    ]
+def trained_squares(folder: Path, count: int) -> dict[str, np.ndarray]:
+    """[256, 256, 3] uint8 from the middle of at most `count` photographs that are trained on, by
+    file name; spread over all of them."""
+    paths = photo_paths(folder, held_out=False)
+    some = paths[:: max(1, len(paths) // max(1, count))][:count]
+    squares = {path.name: middle_square(path) for path in some}
+    return {name: square for name, square in squares.items() if square is not None}
+
+
+Choices = dict[str, list[Choice]]  # by picture, one for each quality
+
+
+def report(qualities: Sequence[float], drawn: Choices, held_out: Choices, trained: Choices) -> str:
+    """All sets as Markdown."""
+    sets = {"drawings": drawn, "held-out photographs": held_out, "trained photographs": trained}
     summary = []
-    for title, choices in (("drawings", drawn), ("photographs", photos)):
-        every = [choice for of_one in choices.values() for choice in of_one]
-        for metric in COMPARED:
+    for title, pictures in sets.items():
+        every = [choice for choices in pictures.values() for choice in choices]
+        for metric in COMPARED if every else ():
             means = [np.mean([c.distances[metric][name] for c in every]) for name in SHOWN]
-            worse = sum(
-                c.distances[metric]["as chosen"] > c.distances[metric]["texture 0"] for c in every
-            )
             summary.append(
                 [
                     f"{title}, {metric.upper()}",
                     *(f"{mean:.4f}" for mean in means),
-                    f"{worse} of {len(every)}",
+                    f"{sum(c.excess(metric) > 0 for c in every)} of {len(every)}",
                     f"{sum(c.strength < 1 for c in every)}",
                 ]
             )
+    photographs = [
+        (name, quality, choice)
+        for pictures in (held_out, trained)
+        for name, choices in pictures.items()
+        for quality, choice in zip(qualities, choices, strict=True)
+    ]
+    worst = sorted(photographs, key=lambda row: -row[2].excess("dists"))[:WORST]
+    every_drawing = [
+        (name, quality, choice)
+        for name, choices in drawn.items()
+        for quality, choice in zip(qualities, choices, strict=True)
+    ]
     compared = (f"{metric.upper()}: {' / '.join(SHOWN)}" for metric in COMPARED)
     columns = ["picture", "quality", "chosen", *compared]
     return "\n".join(
         [
             "# The encoder's choice of texture strength\n",
-            f"{len(drawn)} drawings and {len(photos)} held-out photographs at qualities "
-            f"{', '.join(f'{q:g}' for q in qualities)}, by\n",
+            f"{len(drawn)} drawings, {len(held_out)} held-out photographs and {len(trained)} that "
+            f"were trained on, at qualities {', '.join(f'{q:g}' for q in qualities)}, by\n",
             "    python -m benchmarks.drawings --data DATA/photos --weights DATA/lpips\n",
             "Means; pictures that are worse as chosen than without texture; those that got less "
             f"than all of it. *By region*: every {REGION}x{REGION} with a strength of its own, "
             "chosen as that of a file is; the bytes that it would take are not counted.\n",
             table(["", *SHOWN, "worse", "less than 1"], summary),
+            "## The photographs to which the chosen strength did the least good\n",
+            "By DISTS.\n",
+            table(columns, [_row(*row) for row in worst]),
             "## Drawings\n",
-            table(columns, rows),
+            table(columns, [_row(*row) for row in every_drawing]),
         ]
     )
+
+
+def _row(name: str, quality: float, choice: Choice) -> list[str]:
+    compared = (" / ".join(f"{v:.3f}" for v in choice.distances[m].values()) for m in COMPARED)
+    return [name, f"{quality:g}", f"{choice.strength:.2g}", *compared]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,18 +214,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--weights", type=Path, required=True, help="folder of LPIPS and DISTS")
     parser.add_argument("--qualities", nargs="+", type=float, default=[12, 30, 60])
-    parser.add_argument("--pictures", type=int, default=24, help="at most so many photographs")
+    parser.add_argument("--pictures", type=int, default=24, help="held-out photographs, at most")
+    parser.add_argument("--trained", type=int, default=60, help="trained ones, at most")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     metrics = {name: METRICS[name].load(args.weights) for name in COMPARED}
-    squares = middle_squares(args.data, args.pictures)
-    drawn, photos = (
-        {name: [Choice(x, q, metrics) for q in args.qualities] for name, x in some.items()}
-        for some in (drawings(), {str(i): square for i, square in enumerate(squares)})
+    held_out = enumerate(middle_squares(args.data, args.pictures), 1)
+    sets = (
+        drawings(),
+        {f"held out {number}": square for number, square in held_out},
+        trained_squares(args.data, args.trained),
     )
-    args.out.write_text(report(args.qualities, drawn, photos))
+    drawn, unseen, trained = (
+        {name: [Choice(x, q, metrics) for q in args.qualities] for name, x in some.items()}
+        for some in sets
+    )
+    args.out.write_text(report(args.qualities, drawn, unseen, trained))
     return 0
 
 

@@ -23,6 +23,7 @@ import torch
 from benchmarks.ablations import table
 from benchmarks.speed import tiled
 from vlaec import codec, container, wavefront, zoo
+from vlaec.model.streaming import SynthesisStream
 
 SIZES = ((512, 768),)
 # Of each job, by the object that does it and the name of what is called.
@@ -32,23 +33,20 @@ Stages = dict[str, tuple[Any, str]]
 def stages(own: codec.Codec) -> tuple[Stages, Stages]:
     """Parts of compressing and of decompressing with one codec. A part that lies within the one
     before it is marked by an arrow."""
-    model = own.model
     return (
         {
-            "analysis": (model, "encode"),
+            "analysis": (codec, "encode_in_rows"),
             "rounding": (codec, "quantise"),
             "prior and ANS": (own.coder, "encode"),
             "choice of strength": (codec, "choose_strength"),
         },
         {
             "prior and ANS": (own.coder, "decode"),
-            "trunk of the mean": (model.synthesis.trunk, "forward"),
-            "trunk of the texture": (model.texture_synthesis.trunk, "forward"),
-            "mean, full resolution": (model, "mean"),
-            "texture, full resolution": (model, "texture"),
+            "synthesis of the mean": (SynthesisStream, "mean"),
+            "synthesis of the texture": (SynthesisStream, "texture"),
             "sampling": (own.sampler, "sample"),
             "-> its noise": (wavefront, "band_noise"),
-            "-> draws from the mixture": (wavefront, "sample_mixture"),
+            "-> draws from the mixture": (own.sampler, "draw"),
         },
     )
 

@@ -51,5 +51,6 @@ def test_the_command_writes_a_table(
     given = ["--data", str(tmp_path / "photos"), "--weights", str(WEIGHTS), "--out", str(out)]
     assert main([*given, "--qualities", "20"]) == 0
     lines = out.read_text().splitlines()
-    assert sum(line.startswith(("| drawings", "| photographs")) for line in lines) == 4
-    assert sum("| 20 |" in line for line in lines) == len(drawings())
+    sets = ("| drawings", "| held-out", "| trained")
+    assert sum(line.startswith(sets) for line in lines) == 6
+    assert sum("| 20 |" in line for line in lines) == len(drawings()) + 2

@@ -98,26 +98,6 @@ def test_groups_code_every_element_once(slices: int) -> None:
     check_shapes(config, 64, 64)
 
 
-def test_bands_of_the_picture_equal_the_whole() -> None:
-    model = make(PRESETS["tiny"])
-    z = torch.randn(1, 16, 6, 5).round()
-    mean, log_scale = torch.randn(2, 1, 16, 6, 5).unbind()
-    levels = level_weights(torch.tensor([0.4]), model.config.levels)
-    whole = model.decode(z, mean, log_scale, levels)
-    known = model.known(z, mean, log_scale, levels)
-    trunk = model.synthesis.trunk(known)
-    lively = model.texture_synthesis.trunk(known)
-    assert trunk.shape == lively.shape == (1, model.config.widths[0], 24, 20)
-    # Two bands of twelve rows of the trunk, each with one row of the other for the 3x3 heads.
-    upper, lower = (
-        (model.mean(trunk[:, :, rows]), *model.texture(lively[:, :, rows]))
-        for rows in (slice(0, 13), slice(11, 24))
-    )
-    for top, bottom, expected in zip(upper, lower, whole, strict=True):
-        joined = torch.cat([top[:, :, :48], bottom[:, :, 4:]], 2)
-        torch.testing.assert_close(joined, expected, atol=1e-5, rtol=1e-5)
-
-
 def test_level_weights_interpolate_between_neighbours() -> None:
     weights = level_weights(torch.tensor([0.0, 0.2, 0.3, 1.0]), 6)
     torch.testing.assert_close(weights.sum(1), torch.ones(4))

@@ -17,16 +17,16 @@ from .entropy import LatentCoder, Parameters
 from .errors import BadFileError, UsageError
 from .exact import ExactPrior, GridError
 from .images import Picture
+from .model.streaming import encode_in_rows
 from .model.vlae import STRIDE
 from .quantise import quantise
 from .refine import refine
+from .render import render
 from .strength import choose_strength
-from .wavefront import BAND, TextureSampler
+from .wavefront import TextureSampler
 
 Progress = Callable[[float], None]
 
-# Pixels synthesised and sampled at a time: bounds memory, changes nothing else.
-PIXELS_AT_ONCE = 2**21
 MAX_EFFORT = 9
 # Steps of the search for a better latent: 50 at least, fewer find nothing.
 STEPS_PER_EFFORT = 50
@@ -181,7 +181,13 @@ class Codec:
             )
         report(0.2)
         key = header.z_crc | chosen << 32
-        rgb = self._render(z, parameters, header, strength, key, lambda s: report(0.2 + 0.8 * s))
+        known = self._known(z, parameters, header.quality_hundredths)
+        size = (header.height, header.width)
+
+        def share(done: float) -> None:
+            report(0.2 + 0.8 * done)
+
+        rgb = render(self.model, self.sampler, known, size, strength, key, share)
         report(1.0)
         if header.grey:
             rgb = np.repeat(_luma(rgb)[:, :, None], 3, 2)
@@ -203,7 +209,7 @@ class Codec:
         """z [C, h, w] int32 of a picture [1, 3, 16 h, 16 w] in [0, 1] (see `as_batch`), after a
         search of `steps` steps."""
         levels, level = self._levels(quality_hundredths), quality_hundredths / 10000
-        y = self.model.encode(x, levels)
+        y = encode_in_rows(self.model, x, levels)
         if steps:
             with torch.enable_grad():
                 z = refine(self.model, x, y, levels, level, steps, progress or _silent)
@@ -220,40 +226,6 @@ class Codec:
             return 0.0
         known = self._known(z, parameters, quality_hundredths)
         return self.card.texture * choose_strength(self.model, self.sampler, x, known)
-
-    @torch.inference_mode()
-    def _render(
-        self,
-        z: np.ndarray,
-        parameters: Parameters,
-        header: Header,
-        strength: float,
-        key: int,
-        progress: Progress,
-    ) -> np.ndarray:
-        """Pixels [H, W, 3] uint8, band by band."""
-        height, width = header.height, header.width
-        model = self.model
-        known = self._known(z, parameters, header.quality_hundredths)
-        trunk = model.synthesis.trunk(known)
-        lively = model.texture_synthesis.trunk(known) if strength > 0 else None
-        rows = max(1, PIXELS_AT_ONCE // (BAND * width)) * BAND
-        out = np.empty((height, width, 3), np.uint8)
-        for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            band, inner = _band(trunk, top, bottom)
-            x = model.mean(band)[0, :, inner, :width]
-            if lively is not None:
-
-                def share(done: float, top: int = top, bottom: int = bottom) -> None:
-                    progress((top + done * (bottom - top)) / height)
-
-                band, inner = _band(lively, top, bottom)
-                detail, features = (t[0, :, inner, :width] for t in model.texture(band))
-                sample = self.sampler.sample(features, key, top // BAND, share)
-                x = x + strength * (detail + sample)
-            out[top:bottom] = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
-        return out
 
     @torch.inference_mode()
     def _known(self, z: np.ndarray, parameters: Parameters, quality_hundredths: int) -> Tensor:
@@ -274,15 +246,6 @@ def as_batch(rgb: np.ndarray) -> Tensor:
     padded = torch.from_numpy(np.pad(rgb, padding, mode="edge"))
     x = padded.permute(2, 0, 1)[None].float() / 255
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def _band(trunk: Tensor, top: int, bottom: int) -> tuple[Tensor, slice]:
-    """The part of a trunk [1, C, h, w] that feeds the picture's rows top..bottom, and where they
-    lie in what is made of it."""
-    # One row of the trunk more on either side feeds the 3x3 convolutions at full resolution.
-    first = max(0, top // 4 - 1)
-    last = min(trunk.shape[2], -(-bottom // 4) + 1)
-    return trunk[:, :, first:last], slice(top - 4 * first, bottom - 4 * first)
 
 
 def latent_shape(height: int, width: int) -> tuple[int, int]:

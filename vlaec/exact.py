@@ -33,7 +33,7 @@ ACTIVATION_GRID = 2.0**12
 ACTIVATION_BOUND = 1024.0
 MEAN_GRID = 16.0
 # Positions per matrix product: bounds memory, changes no result.
-CHUNK = 4096
+CHUNK = 1024
 
 # exp(-2.25 + i / 8) in units of 2^-16, as constants: no two libraries need agree on exp.
 # fmt: off
@@ -117,13 +117,19 @@ class _ExactConv:
         # Flat index in the padded plane of the top-left tap of every position's window.
         corner = positions // x.shape[2] * stride + positions % x.shape[2]
         steps = torch.arange(self.kernel)
-        taps = (steps[:, None] * stride + steps).flatten()  # [k * k]
-        flat = padded.flatten(1)
-        out = []
-        for part in corner.split(CHUNK):
-            columns = flat[:, taps[:, None] + part].flatten(0, 1)  # [in * k * k, chunk]
-            out.append(to_grid(self.weight @ columns + self.bias))
-        return torch.cat(out, 1)
+        taps = (steps[:, None] * stride + steps).flatten()[:, None]  # [k * k, 1]
+        flat = padded.flatten(1).numpy()
+        out = x.new_empty(len(self.weight), len(positions))
+        # numpy gathers into memory that is there; torch asks for new memory every time, and getting
+        # it takes longer than the product.
+        columns = np.empty(self.weight.shape[1] * min(CHUNK, len(positions)))
+        for part, target in zip(corner.split(CHUNK), out.split(CHUNK, 1), strict=True):
+            index = (taps + part).numpy()  # [k * k, chunk]
+            window = columns[: len(flat) * index.size].reshape(len(flat), *index.shape)
+            np.take(flat, index, axis=1, out=window, mode="clip")
+            inputs = torch.from_numpy(window).flatten(0, 1)  # [in * k * k, chunk]
+            target.copy_(to_grid(self.weight @ inputs + self.bias))
+        return out
 
 
 def to_grid(x: Tensor) -> Tensor:
@@ -235,13 +241,18 @@ class ExactPrior:
         height, width = z.shape[1:]
         checker = np.add.outer(np.arange(height), np.arange(width)) % 2
         positions = np.flatnonzero(checker.ravel() == group.parity)
-        own = np.where(checker == 0, z[group.start : group.stop], 0) * group.parity
-        known = np.concatenate([z[: group.start], own])
-        planes = torch.from_numpy(weights)[:, None, None].expand(-1, height, width)
-        parts = [planes, torch.from_numpy(known).double() * LATENT_INPUT_SCALE]
+        side = 0 if features is None else len(features)
+        first = side + self.levels
+        # Filled in place: of a large picture every plane more is memory to be had first.
+        seen = torch.empty(first + group.stop, height, width, dtype=torch.float64)
         if features is not None:
-            parts.insert(0, features)
-        out = self._parameters[group.index].at(torch.cat(parts), torch.from_numpy(positions))
+            seen[:side] = features
+        seen[side:first] = torch.from_numpy(weights)[:, None, None]
+        known = seen[first:].numpy()
+        known[:] = z[: group.stop]
+        known[group.start :] *= (checker == 0) & (group.parity == 1)
+        known *= LATENT_INPUT_SCALE
+        out = self._parameters[group.index].at(seen, torch.from_numpy(positions))
         mean, log_scale = out.chunk(2)
         return positions, Gaussians(mean, log_scale)
 

@@ -19,12 +19,14 @@ from torch.nn import functional
 
 from .model.pixelcnn import (
     INPUT_SCALE,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    LOG_SCALE_START,
+    MEAN_BOUND,
     NOISE_BOUND,
     WINDOW_BOUND,
     PixelCNN,
     SamplingNoise,
-    sample_mixture,
-    split_mixture,
 )
 
 BAND = 128
@@ -83,8 +85,8 @@ class TextureSampler:
             weight, bias = _affine(layer)
             self.layers.append((weight, -constant))
             constant = constant + constant @ weight + bias
-        self.head, head_bias = _affine(cnn.head)
-        self.head_floor, self.head_bias = -constant, constant @ self.head + head_bias
+        head, head_bias = _by_component(*_affine(cnn.head), cnn.mixtures)
+        self.head, self.head_floor, self.head_bias = head, -constant, constant @ head + head_bias
 
     @torch.inference_mode()
     def sample(
@@ -107,7 +109,7 @@ class TextureSampler:
         drawn = [band_noise(key, first_band + b, width, self.mixtures) for b in range(bands)]
         gumbel, logistic = (torch.stack(part)[:, :rows] for part in zip(*drawn, strict=True))
         by_pixel = features.permute(1, 2, 0)
-        padded = functional.pad(by_pixel, (0, 0, 0, 0, 0, bands * rows - height))
+        padded = _grown(by_pixel, (0, 0, 0, 0, 0, bands * rows - height))
         by_band = padded.unflatten(0, (bands, rows))  # [bands, rows, W, F]
         residual = self._run(by_band, gumbel, logistic, progress)
         return residual.flatten(0, 1)[:height].permute(2, 0, 1)
@@ -134,7 +136,7 @@ class TextureSampler:
         bands, rows, width, _ = features.shape
         # Diagonal views need a stride that is not negative.
         spare = (0, 0, 0, max(0, self.skew - width))
-        given = [functional.pad(t, spare).contiguous() for t in (features, gumbel, logistic)]
+        given = [_grown(t, spare).contiguous() for t in (features, gumbel, logistic)]
         # Within bounds, with zeros all around for windows at the edges.
         seen = features.new_zeros(bands, self.top + rows, width + 2 * self.side, 3)
         drawn = features.new_empty(bands, rows, width + spare[3], 3)
@@ -154,15 +156,40 @@ class TextureSampler:
             for weight, floor in self.layers:
                 hidden.addmm_(hidden.maximum(floor), weight)
             out = torch.addmm(self.head_bias, hidden.maximum(self.head_floor), self.head)
-            pixel_noise = SamplingNoise(*(part.flatten(0, 1) for part in noise))
-            mixture = split_mixture(out, self.mixtures)
-            value = sample_mixture(mixture, pixel_noise, self.temperature).view(bands, n, 3)
+            value = self.draw(out.unflatten(0, (bands, n)), *noise)
             self._diagonal(drawn, y, x, n).copy_(value)
             value = value.clamp_(-self.bound, self.bound)
             self._diagonal(seen, y + self.top, x + self.side, n).copy_(value)
             if progress and t % 256 == 0:
                 progress(t / steps)
         return drawn[:, :, :width]
+
+    def draw(self, out: Tensor, gumbel: Tensor, logistic: Tensor) -> Tensor:
+        """`sample_mixture` in a third of the operations, for thousands of small batches.
+
+        Args:
+            out: [..., 10 K] of the head, see `_by_component`.
+            gumbel: [..., K].
+            logistic: [..., 3].
+
+        Returns:
+            residuals [..., 3].
+        """
+        heat, k = self.temperature, self.mixtures
+        # On CPUs argmax takes as long as a layer of the network, max does not.
+        choice = out[..., :k].add(gumbel, alpha=heat).max(-1, keepdim=True).indices  # [..., 1]
+        components = out[..., k:].unflatten(-1, (k, 9))
+        index = choice[..., None].expand(*choice.shape, 9)
+        chosen = components.gather(-2, index)[..., 0, :]  # [..., 9]
+        bounded = chosen[..., :6].tanh_()
+        scale = chosen[..., 6:].clamp_(LOG_SCALE_MIN, LOG_SCALE_MAX).exp_()
+        value = bounded[..., :3].mul_(MEAN_BOUND / INPUT_SCALE)
+        value.addcmul_(scale, logistic, value=heat)
+        red, green, blue = value.unbind(-1)
+        green_on_red, blue_on_red, blue_on_green = bounded[..., 3:].unbind(-1)
+        green.addcmul_(green_on_red, red)
+        blue.addcmul_(blue_on_red, red).addcmul_(blue_on_green, green)
+        return value
 
     def _diagonal(self, x: Tensor, y: int, column: int, n: int, count: int = 1) -> Tensor:
         """View of the pixels (y + i, column - skew * i), i < n, of every band, each with `count`
@@ -173,6 +200,23 @@ class TextureSampler:
             (rows * columns * channels, (columns - self.skew) * channels, 1),
             (y * columns + column) * channels,
         )
+
+
+def _grown(x: Tensor, padding: tuple[int, ...]) -> Tensor:
+    """x with zeros around it as `functional.pad` has them, itself if there is nothing to add."""
+    return functional.pad(x, padding) if any(padding) else x
+
+
+def _by_component(weight: Tensor, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The head [in, 10 K] with its columns in the order in which `TextureSampler.draw` reads them:
+    K logits, then for each component three means, in units of their bound, three coefficients and
+    three log scales."""
+    both = torch.cat([weight, bias[None]])  # [in + 1, 10 K]
+    means, log_scales, coefficients = both[:, k:].unflatten(1, (3, 3, k)).unbind(1)
+    log_scales[-1] += LOG_SCALE_START
+    parts = torch.cat([means / MEAN_BOUND, coefficients, log_scales], 1)  # [in + 1, 9, K]
+    ordered = torch.cat([both[:, :k], parts.transpose(1, 2).flatten(1)], 1)
+    return ordered[:-1].contiguous(), ordered[-1]
 
 
 def _affine(conv: torch.nn.Module) -> tuple[Tensor, Tensor]:

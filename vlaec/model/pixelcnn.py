@@ -26,6 +26,7 @@ MEAN_BOUND = 4.0
 # Log of the scale of a logistic, on the [0, 1] scale of pixels: 0.1 to 21 grey levels.
 LOG_SCALE_MIN = -7.8
 LOG_SCALE_MAX = -2.5
+LOG_SCALE_START = -4.5  # where the network says 0
 # Logistic noise is cut here when sampling (1.3 % of the mass lies beyond): one outlier would make
 # the next context unlike anything seen in training.
 NOISE_BOUND = 5.0
@@ -70,7 +71,7 @@ class Mixture(NamedTuple):
     @property
     def log_scales(self) -> Tensor:
         """[N, 3, K, ...], bounded."""
-        return (self.raw[:, 3:6] - 4.5).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
+        return (self.raw[:, 3:6] + LOG_SCALE_START).clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
 
     @property
     def coefficients(self) -> Tensor:

@@ -40,7 +40,7 @@ class VLAEOutput(NamedTuple):
 
 class Synthesis(nn.Module):
     """Mirror of the analysis, from stride 16 to full resolution in two parts: `trunk` does the
-    work at strides 16, 8 and 4, `full` is cheap and can be run on bands of rows."""
+    work at strides 16, 8 and 4, `full` is cheap. `streaming` runs both row by row."""
 
     def __init__(self, config: PhotoConfig) -> None:
         super().__init__()
@@ -124,8 +124,11 @@ class PhotoVLAE(nn.Module):
 
     def encode(self, x: Tensor, levels: Tensor) -> Tensor:
         """Latent before rounding, [N, C, H/16, W/16], from x [N, 3, H, W] in [0, 1]."""
-        trunk = self.analysis(x - 0.5)
-        with torch.autocast(x.device.type, enabled=False):
+        return self.latent(self.analysis(x - 0.5), levels)
+
+    def latent(self, trunk: Tensor, levels: Tensor) -> Tensor:
+        """The same from the output of `analysis`, [N, widths[2], h, w]."""
+        with torch.autocast(trunk.device.type, enabled=False):
             y: Tensor = self.to_latent(trunk.float())
             gain = (levels @ self.log_gain).exp()[:, :, None, None]
             return (y * gain).clamp(-LATENT_BOUND, LATENT_BOUND)
@@ -149,7 +152,7 @@ class PhotoVLAE(nn.Module):
         return Synthesised(picture, *self.texture(self.texture_synthesis.trunk(known)))
 
     def mean(self, trunk: Tensor) -> Tensor:
-        """The faithful picture [N, 3, 4h, 4w] of (a band of) `synthesis.trunk`'s output
+        """The faithful picture [N, 3, 4h, 4w] of `synthesis.trunk`'s output
         [N, widths[0], h, w]."""
         full = self.synthesis.full(trunk)  # [N, F, 4h, 4w]
         with torch.autocast(trunk.device.type, enabled=False):
