@@ -107,7 +107,7 @@ class Choice:
         }
 
     def excess(self, metric: str) -> float:
-        """By what share of it the strength that was chosen adds to the distance without texture."""
+        """What the chosen strength adds to the distance without texture, as a share of that."""
         found = self.distances[metric]
         return found["as chosen"] / max(found["texture 0"], 1e-6) - 1
 
@@ -152,6 +152,7 @@ def trained_squares(folder: Path, count: int) -> dict[str, np.ndarray]:
 
 
 Choices = dict[str, list[Choice]]  # by picture, one for each quality
+Row = tuple[str, float, Choice]  # picture, quality
 
 
 def report(qualities: Sequence[float], drawn: Choices, held_out: Choices, trained: Choices) -> str:
@@ -170,18 +171,8 @@ def report(qualities: Sequence[float], drawn: Choices, held_out: Choices, traine
                     f"{sum(c.strength < 1 for c in every)}",
                 ]
             )
-    photographs = [
-        (name, quality, choice)
-        for pictures in (held_out, trained)
-        for name, choices in pictures.items()
-        for quality, choice in zip(qualities, choices, strict=True)
-    ]
+    photographs = _rows(qualities, held_out) + _rows(qualities, trained)
     worst = sorted(photographs, key=lambda row: -row[2].excess("dists"))[:WORST]
-    every_drawing = [
-        (name, quality, choice)
-        for name, choices in drawn.items()
-        for quality, choice in zip(qualities, choices, strict=True)
-    ]
     compared = (f"{metric.upper()}: {' / '.join(SHOWN)}" for metric in COMPARED)
     columns = ["picture", "quality", "chosen", *compared]
     return "\n".join(
@@ -196,16 +187,31 @@ def report(qualities: Sequence[float], drawn: Choices, held_out: Choices, traine
             table(["", *SHOWN, "worse", "less than 1"], summary),
             "## The photographs to which the chosen strength did the least good\n",
             "By DISTS.\n",
-            table(columns, [_row(*row) for row in worst]),
+            table(columns, _cells(worst)),
             "## Drawings\n",
-            table(columns, [_row(*row) for row in every_drawing]),
+            table(columns, _cells(_rows(qualities, drawn))),
         ]
     )
 
 
-def _row(name: str, quality: float, choice: Choice) -> list[str]:
-    compared = (" / ".join(f"{v:.3f}" for v in choice.distances[m].values()) for m in COMPARED)
-    return [name, f"{quality:g}", f"{choice.strength:.2g}", *compared]
+def _rows(qualities: Sequence[float], pictures: Choices) -> list[Row]:
+    return [
+        (name, quality, choice)
+        for name, choices in pictures.items()
+        for quality, choice in zip(qualities, choices, strict=True)
+    ]
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    return [
+        [
+            name,
+            f"{quality:g}",
+            f"{choice.strength:.2g}",
+            *(" / ".join(f"{v:.3f}" for v in choice.distances[m].values()) for m in COMPARED),
+        ]
+        for name, quality, choice in rows
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
