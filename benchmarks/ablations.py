@@ -32,20 +32,15 @@ from torch import Tensor, nn
 
 from vlaec import zoo
 from vlaec.bench.metrics import METRICS, psnr
-from vlaec.model import PhotoConfig, PhotoVLAE
-from vlaec.model.blocks import level_weights
-from vlaec.model.prior import (
-    HYPER_LOG_MIN,
-    SCALE_LOG_MAX,
-    Prior,
-    gaussian_bits,
-)
-from vlaec.ssim import ms_ssim
-from vlaec.train.data import photo_paths
-from vlaec.train.loop import Trainer
+from vlaec.metrics.ssim import ms_ssim
+from vlaec.networks import PhotoConfig, PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.networks.prior import HYPER_LOG_MIN, SCALE_LOG_MAX, Prior, gaussian_bits
+from vlaec.photo.sampler import TextureSampler
 from vlaec.train.machine import Machine
-from vlaec.train.recipe import RECIPES, Budget, Recipe
-from vlaec.wavefront import TextureSampler
+from vlaec.train.photo.data import photo_paths
+from vlaec.train.photo.recipe import RECIPES, Budget, Recipe
+from vlaec.train.photo.trainer import Trainer
 
 SIDE = 256
 # A finished model needs less than one that starts from nothing.

@@ -33,9 +33,11 @@ from PIL import Image
 from benchmarks.exactness import SETTINGS
 from benchmarks.paper.record import evenly, machine, write
 from benchmarks.paper.sets import load_test
-from vlaec import archive, archive_container, zoo
+from vlaec import zoo
 from vlaec.bench.codecs import make_codec
 from vlaec.bench.likelihood import bits_per_dim, estimate, likelihoods
+from vlaec.sets import archive
+from vlaec.sets import container as archive_container
 
 
 def digest(images: np.ndarray) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vlaec import codec, container, images, zoo
-from vlaec.entropy import LatentCoder
+from vlaec import images, zoo
+from vlaec.photo import codec, container
+from vlaec.photo.latent_coder import LatentCoder
 
 QUALITIES = (10, 30, 50, 70, 90)
 

@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.ablations import middle_square, middle_squares, table, to_tensor
-from vlaec import codec
 from vlaec.bench.metrics import METRICS, Compare
-from vlaec.container import info
 from vlaec.images import Picture
-from vlaec.strength import STRENGTHS
-from vlaec.train.data import photo_paths
-from vlaec.train.pages import draw_pages
-from vlaec.variance import SHARES, WINDOW, log_variances
+from vlaec.metrics.variance import SHARES, WINDOW, log_variances
+from vlaec.photo import codec
+from vlaec.photo.container import info
+from vlaec.photo.strength import STRENGTHS
+from vlaec.train.photo.data import photo_paths
+from vlaec.train.photo.pages import draw_pages
 
 SIDE = 256
 COMPARED = ("lpips", "dists")

@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vlaec import codec, container, images, zoo
+from vlaec import images, zoo
+from vlaec.photo import codec, container
 
 SETTINGS: list[dict[str, str]] = [
     {"OMP_NUM_THREADS": "1"},

@@ -22,9 +22,9 @@ from benchmarks.texture.measure import TEMPERATURES
 from benchmarks.texture.render import read_layers, sample
 from benchmarks.texture.residuals import Tally, compare
 from vlaec import zoo
-from vlaec.codec import Codec, load_codec
 from vlaec.images import Picture
-from vlaec.train.data import SUFFIXES
+from vlaec.photo.codec import Codec, load_codec
+from vlaec.train.photo.data import SUFFIXES
 
 
 def measure(codec: Codec, paths: list[Path], quality: float) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from torch import Tensor
 
 from benchmarks.ablations import SIDE, middle_squares, side_bits_pushed, table, to_tensor
 from vlaec import zoo
-from vlaec.model import PhotoConfig, PhotoVLAE
-from vlaec.model.blocks import level_weights
-from vlaec.model.prior import Group, Prior
-from vlaec.train.data import PhotoSet, photo_paths
-from vlaec.train.recipe import Recipe
+from vlaec.networks import PhotoConfig, PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.networks.prior import Group, Prior
+from vlaec.train.photo.data import PhotoSet, photo_paths
+from vlaec.train.photo.recipe import Recipe
 
 BATCH = 16
 LEARNING_RATE = 1e-3

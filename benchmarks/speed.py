@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlaec import codec, container, zoo
+from vlaec import zoo
 from vlaec.images import Picture
+from vlaec.photo import codec, container
 
 PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photo.png"
 LARGE = (3000, 4000)

@@ -22,8 +22,10 @@ import torch
 
 from benchmarks.ablations import table
 from benchmarks.speed import tiled
-from vlaec import codec, container, wavefront, zoo
-from vlaec.model.streaming import SynthesisStream
+from vlaec import zoo
+from vlaec.networks.streaming import SynthesisStream
+from vlaec.photo import codec, container
+from vlaec.photo import sampler as wavefront
 
 SIZES = ((512, 768),)
 # Of each job, by the object that does it and the name of what is called.

@@ -21,9 +21,9 @@ from benchmarks.ablations import SIDE, middle_squares, table, to_pixels, to_tens
 from benchmarks.scales.evaluate import COMPARED, decoded
 from vlaec import zoo
 from vlaec.bench.metrics import METRICS, Compare
-from vlaec.model import PhotoVLAE
-from vlaec.variance import variance_distance
-from vlaec.wavefront import TextureSampler
+from vlaec.metrics.variance import variance_distance
+from vlaec.networks import PhotoVLAE
+from vlaec.photo.sampler import TextureSampler
 
 SHOWN = ("texture 0", "detail", "detail + sample")
 PARTS = {

@@ -34,7 +34,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from safetensors.torch import save
 
-    from vlaec.model import PRESETS, PhotoVLAE
+    from vlaec.networks import PRESETS, PhotoVLAE
 
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from training import write_photos
 
-from vlaec.model import PRESETS
-from vlaec.model.blocks import level_weights
-from vlaec.train.recipe import RECIPES
+from vlaec.networks import PRESETS
+from vlaec.networks.blocks import level_weights
+from vlaec.train.photo.recipe import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "benchmarks" / "ablations.py"

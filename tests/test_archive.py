@@ -13,12 +13,11 @@ from golden_sets.make import make_images, save_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vlaec import archive
-from vlaec import archive_container as container
-from vlaec.archive_container import Archive
+from vlaec.coding.symbols import initial_words
 from vlaec.errors import BadFileError, BadImageError, ModelMissingError, UsageError
-from vlaec.model import SET_PRESETS, SetConfig
-from vlaec.symbols import initial_words
+from vlaec.networks import SET_PRESETS, SetConfig
+from vlaec.sets import archive, container
+from vlaec.sets.container import Archive
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden_sets"

@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 from golden_sets.make import make_images
 from PIL import Image
 
-from vlaec import archive
-from vlaec.cli import cli
-from vlaec.model import SET_PRESETS
+from vlaec.cli.main import cli
+from vlaec.networks import SET_PRESETS
+from vlaec.sets import archive
 
 Run = Callable[..., Result]
 BINARY = make_images(SET_PRESETS["tiny-binary"], 3)
@@ -147,7 +147,7 @@ def test_json_and_info(run: Run) -> None:
 @pytest.mark.parametrize("arguments", [("--help",), ("archive", "--help"), ("info", "set.vlaa")])
 def test_starts_without_torch(run: Run, arguments: tuple[str, ...]) -> None:
     code = (
-        "import sys\nfrom vlaec.cli import cli\n"
+        "import sys\nfrom vlaec.cli.main import cli\n"
         "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
         "assert 'torch' not in sys.modules and 'constriction' not in sys.modules\n"
     )

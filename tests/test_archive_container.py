@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlaec import archive_container
-from vlaec.archive_container import MAX_INITIAL, Archive, Header, Stack, info, pack, unpack
 from vlaec.errors import BadFileError
+from vlaec.sets import container as archive_container
+from vlaec.sets.container import MAX_INITIAL, Archive, Header, Stack, info, pack, unpack
 
 HEADER = Header(
     count=7,

@@ -11,9 +11,9 @@ from PIL import Image
 
 from vlaec.bench.codecs import CODECS, make_codec, why_unavailable
 from vlaec.bench.metrics import psnr
-from vlaec.codec import encode
 from vlaec.errors import UsageError
 from vlaec.images import Picture
+from vlaec.photo.codec import encode
 
 LOSSY = ["jpeg", "jpeg:444", "webp", "avif", "avif:420", "jxl"]
 LOSSLESS = ["png", "webp:lossless", "jxl:lossless"]

@@ -18,9 +18,9 @@ pytest.importorskip("torch")
 pytest.importorskip("bjontegaard")
 pytest.importorskip("pytorch_msssim")
 
-from vlaec.bench.cli import bench
 from vlaec.bench.codecs import Jpeg, WebP
 from vlaec.bench.viewer import busiest_crop, match_rate
+from vlaec.cli.bench import bench
 from vlaec.errors import UsageError
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -165,7 +165,7 @@ def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> 
 
 def test_the_command_is_known_without_loading_torch() -> None:
     check = (
-        "import sys, vlaec.bench.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+        "import sys, vlaec.cli.bench; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
 

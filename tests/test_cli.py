@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import vlaec
-from vlaec import codec, container
-from vlaec.cli import cli
+from vlaec.cli.main import cli
+from vlaec.photo import codec, container
 
 Run = Callable[..., Result]
 
@@ -51,7 +51,7 @@ def compressed(run: Run, picture: Path) -> Path:
 
 
 def process(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "vlaec.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "vlaec", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=120, **options)
 
 
@@ -296,7 +296,7 @@ def test_a_reader_that_goes_away(run: Run, compressed: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as stream:
-        command = [sys.executable, "-m", "vlaec.cli", "info", str(compressed)]
+        command = [sys.executable, "-m", "vlaec", "info", str(compressed)]
         failed = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, timeout=60)
     assert failed.returncode == 1
     assert failed.stderr == b""
@@ -307,7 +307,8 @@ def test_a_stopped_run_leaves_nothing(tmp_path: Path, stop: signal.Signals) -> N
     """Stopped between writing the temporary file and giving it its name."""
     script = f"""
 import os, signal, sys
-from vlaec import cli, files
+from vlaec import files
+from vlaec.cli import main as cli
 os.fsync = lambda _: os.kill(os.getpid(), {int(stop)})
 files.read_bytes = lambda path: files.write_atomically("out", b"half")
 sys.argv = ["vlaec", "info", "x"]
@@ -323,7 +324,7 @@ def test_light_commands_do_not_import_torch(run: Run, compressed: Path) -> None:
     for arguments in (["--help"], ["info", str(compressed)], ["models"], ["compress", "absent"]):
         script = f"""
 import sys, vlaec
-from vlaec.cli import cli
+from vlaec.cli.main import cli
 try:
     cli.main({arguments!r})
 finally:

@@ -17,9 +17,10 @@ from PIL import Image
 from safetensors.torch import load_file, save
 
 import vlaec
-from vlaec import codec, container, zoo
+from vlaec import zoo
 from vlaec.errors import BadFileError, ModelMissingError, UsageError
 from vlaec.images import Picture
+from vlaec.photo import codec, container
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -195,7 +196,7 @@ def test_decodes_in_another_process(environment: dict[str, str], tmp_path: Path)
     env = {**os.environ, "VLAEC_MODELS": str(GOLDEN / "models")}
     code = (
         "import sys, pathlib, numpy as np\n"
-        "from vlaec import codec, container, zoo\n"
+        "from vlaec import zoo\nfrom vlaec.photo import codec, container\n"
         "c = container.unpack(pathlib.Path(sys.argv[1]).read_bytes())\n"
         "own = codec.load_codec(zoo.find().id)\n"
         "z, p = own.coder.decode(c.stack.words, c.stack.bits_back,\n"

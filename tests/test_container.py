@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlaec import container
-from vlaec.container import MAX_METADATA, MAX_PIXELS, Container, Header, Stack, pack, unpack
 from vlaec.errors import BadFileError, BadImageError
+from vlaec.photo import container
+from vlaec.photo.container import MAX_METADATA, MAX_PIXELS, Container, Header, Stack, pack, unpack
 
 HEADER = Header(
     width=600,

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlaec.entropy import LatentCoder, _new_stack, _pop, _push
 from vlaec.errors import BadFileError
-from vlaec.exact import ExactPrior, Gaussians
-from vlaec.model import PRESETS, PhotoVLAE
+from vlaec.networks import PRESETS, PhotoVLAE
+from vlaec.photo.exact_prior import ExactPrior, Gaussians
+from vlaec.photo.latent_coder import LatentCoder, _new_stack, _pop, _push
 
 
 def make_coder() -> LatentCoder:

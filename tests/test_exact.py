@@ -12,9 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from vlaec.exact import ACTIVATION_GRID, SCALES, ExactNetwork, ExactPrior, Gaussians, GridError
-from vlaec.model import PRESETS, PhotoVLAE
-from vlaec.model.blocks import level_weights
+from vlaec.networks import PRESETS, PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.photo.exact_prior import (
+    ACTIVATION_GRID,
+    SCALES,
+    ExactNetwork,
+    ExactPrior,
+    Gaussians,
+    GridError,
+)
 
 
 def make_prior() -> tuple[PhotoVLAE, ExactPrior]:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from vlaec import images
-from vlaec.container import MAX_PIXELS
 from vlaec.errors import BadFileError, BadImageError, OutputError
+from vlaec.photo.container import MAX_PIXELS
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)

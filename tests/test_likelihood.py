@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vlaec.bench import likelihood
 from vlaec.bench.likelihood import as_input, bits_per_dim, estimate, likelihoods
-from vlaec.model.set_config import SET_PRESETS, SetConfig
-from vlaec.model.sets import SetVLAE
+from vlaec.networks.set_config import SET_PRESETS, SetConfig
+from vlaec.networks.sets import SetVLAE
 
 BINARY = SET_PRESETS["tiny-binary"]
 COLOUR = SET_PRESETS["tiny-colour"]

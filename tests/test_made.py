@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vlaec.model.made import MADE, MaskedConv
+from vlaec.networks.made import MADE, MaskedConv
 
 SIZES = [(1, 4, 1), (2, 3, 2), (7, 32, 1), (7, 32, 3), (12, 5, 2)]
 

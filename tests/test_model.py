@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vlaec.model import PRESETS, PhotoConfig, PhotoVLAE
-from vlaec.model.blocks import level_weights
-from vlaec.model.config import RECEPTIVE_FIELDS
-from vlaec.model.pixelcnn import PixelCNN, window_offsets
-from vlaec.model.prior import coding_groups
+from vlaec.networks import PRESETS, PhotoConfig, PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.networks.config import RECEPTIVE_FIELDS
+from vlaec.networks.pixelcnn import PixelCNN, window_offsets
+from vlaec.networks.prior import coding_groups
 
 
 def make(config: PhotoConfig) -> PhotoVLAE:

@@ -22,11 +22,11 @@ from benchmarks.paper.baselines import ROWS
 from benchmarks.paper.figure import GAP, LINE
 from benchmarks.paper.record import evenly
 from vlaec.bench.likelihood import likelihoods
-from vlaec.model.set_config import SET_PRESETS, SetConfig
-from vlaec.model.sets import SetVLAE
-from vlaec.train import sets_data
-from vlaec.train.sets_data import SetData
-from vlaec.train.sets_recipe import SET_RECIPES
+from vlaec.networks.set_config import SET_PRESETS, SetConfig
+from vlaec.networks.sets import SetVLAE
+from vlaec.train.sets import data as sets_data
+from vlaec.train.sets.data import SetData
+from vlaec.train.sets.recipe import SET_RECIPES
 
 SMALL = replace(
     SET_PRESETS["tiny-binary"], height=28, width=28, latent_channels=4, latent_stride=28

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image  # noqa: E402
 
-from vlaec.perceptual import (  # noqa: E402
+from vlaec.metrics.perceptual import (  # noqa: E402
     DISTS,
     LPIPS,
     PatchFeatures,

@@ -9,9 +9,9 @@ import torch
 from training import write_photos
 
 from benchmarks.priors import ROWS, Latents, main, rates, train
-from vlaec.model import PRESETS
-from vlaec.model.blocks import level_weights
-from vlaec.model.prior import Prior
+from vlaec.networks import PRESETS
+from vlaec.networks.blocks import level_weights
+from vlaec.networks.prior import Prior
 
 TINY = PRESETS["tiny"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlaec.model import PRESETS, PhotoVLAE
-from vlaec.model.blocks import level_weights
-from vlaec.model.prior import LATENT_BOUND, gaussian_bits
-from vlaec.quantise import quantise
+from vlaec.networks import PRESETS, PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.networks.prior import LATENT_BOUND, gaussian_bits
+from vlaec.photo.quantise import quantise
 
 
 @pytest.fixture

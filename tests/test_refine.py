@@ -11,13 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 import vlaec
-from vlaec import codec, container, refine, zoo
+from vlaec import zoo
 from vlaec.errors import UsageError
 from vlaec.images import Picture
-from vlaec.model import PhotoVLAE
-from vlaec.model.blocks import level_weights
-from vlaec.quantise import quantise
-from vlaec.ssim import ms_ssim
+from vlaec.metrics.ssim import ms_ssim
+from vlaec.networks import PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.photo import codec, container, refine
+from vlaec.photo.quantise import quantise
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "models"
 QUALITY = 0.4

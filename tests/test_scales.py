@@ -15,13 +15,13 @@ from training import RECIPE, write_photos
 from benchmarks.scales.__main__ import ROWS, main, windowed, with_sampler
 from benchmarks.scales.evaluate import macs_per_pixel
 from benchmarks.scales.pyramid import STRIDES, Pyramid, join, split
-from vlaec.model import PRESETS, PhotoVLAE
-from vlaec.model.pixelcnn import PixelCNN
-from vlaec.train.loop import Trainer
-from vlaec.train.losses import TextureLoss
+from vlaec.networks import PRESETS, PhotoVLAE
+from vlaec.networks.pixelcnn import PixelCNN
+from vlaec.photo.sampler import BAND
 from vlaec.train.machine import Machine
-from vlaec.train.recipe import Budget
-from vlaec.wavefront import BAND
+from vlaec.train.photo.losses import TextureLoss
+from vlaec.train.photo.recipe import Budget
+from vlaec.train.photo.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VLAEC_DATA", ROOT.parent / "shared" / "data"))

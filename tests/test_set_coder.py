@@ -18,13 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vlaec import exact_pixels, exact_sets, set_coder, zoo
-from vlaec.archive import load_archiver
-from vlaec.exact import SCALES, Gaussians, GridError, to_grid
-from vlaec.exact_sets import ExactConv, exact_copy
-from vlaec.model import SET_PRESETS, SetConfig
-from vlaec.set_coder import SetCoder, wavefronts
-from vlaec.symbols import (
+from vlaec import zoo
+from vlaec.coding import exact as exact_sets
+from vlaec.coding.exact import ExactConv, exact_copy
+from vlaec.coding.symbols import (
     INTEGER_BOUND,
     REACH,
     Sampler,
@@ -35,6 +32,12 @@ from vlaec.symbols import (
     new_stack,
     put_back,
 )
+from vlaec.networks import SET_PRESETS, SetConfig
+from vlaec.photo.exact_prior import SCALES, Gaussians, GridError, to_grid
+from vlaec.sets import coder as set_coder
+from vlaec.sets import exact_pixels
+from vlaec.sets.archive import load_archiver
+from vlaec.sets.coder import SetCoder, wavefronts
 
 BINARY, COLOUR = SET_PRESETS["tiny-binary"], SET_PRESETS["tiny-colour"]
 VARIANTS = {

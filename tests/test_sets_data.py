@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vlaec.train import sets_data
-from vlaec.train.matlab import read_matlab
-from vlaec.train.sets_data import DATASETS, binarise, load
+from vlaec.train.sets import data as sets_data
+from vlaec.train.sets.data import DATASETS, binarise, load
+from vlaec.train.sets.matlab import read_matlab
 
 DATA = Path(os.environ.get("VLAEC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 RANDOM = np.random.default_rng(0)

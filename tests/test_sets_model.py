@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlaec.model import SET_PRESETS, SetConfig, SetVLAE
-from vlaec.model.pixelcnn import window_offsets
-from vlaec.model.prior import LATENT_BOUND
-from vlaec.model.set_config import WINDOWS
-from vlaec.model.set_pixels import (
+from vlaec.networks import SET_PRESETS, SetConfig, SetVLAE
+from vlaec.networks.pixelcnn import window_offsets
+from vlaec.networks.prior import LATENT_BOUND
+from vlaec.networks.set_config import WINDOWS
+from vlaec.networks.set_pixels import (
     LEVEL_LOG_START,
     ColourMixture,
     centre,

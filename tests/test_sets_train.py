@@ -14,17 +14,17 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vlaec import zoo
-from vlaec.cli import cli
+from vlaec.cli.main import cli
 from vlaec.errors import UsageError
-from vlaec.model import SetVLAE
+from vlaec.networks import SetVLAE
 from vlaec.train import log
 from vlaec.train.__main__ import main
 from vlaec.train.machine import Machine
-from vlaec.train.precondition import plain, precondition, trained
-from vlaec.train.recipe import Budget
-from vlaec.train.sets_data import SetData
-from vlaec.train.sets_loop import SetTrainer, shifted, soft_free_bits
-from vlaec.train.sets_recipe import SET_RECIPES, SetRecipe
+from vlaec.train.photo.recipe import Budget
+from vlaec.train.sets.data import SetData
+from vlaec.train.sets.precondition import plain, precondition, trained
+from vlaec.train.sets.recipe import SET_RECIPES, SetRecipe
+from vlaec.train.sets.trainer import SetTrainer, shifted, soft_free_bits
 
 BINARY, COLOUR = SET_RECIPES["tiny-binary"], SET_RECIPES["tiny-colour"]
 ONE_STEP = 1e-9  # minutes: a chunk ends after the step that exceeds it

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vlaec import render as rendering
-from vlaec.model import PRESETS, PhotoVLAE, streaming
-from vlaec.model.blocks import downsample, level_weights, residual_stack, upsample
-from vlaec.model.streaming import Stream, SynthesisStream, encode_in_rows, pieces, stream
-from vlaec.render import render
-from vlaec.wavefront import BAND, TextureSampler
+from vlaec.networks import PRESETS, PhotoVLAE, streaming
+from vlaec.networks.blocks import downsample, level_weights, residual_stack, upsample
+from vlaec.networks.streaming import Stream, SynthesisStream, encode_in_rows, pieces, stream
+from vlaec.photo import render as rendering
+from vlaec.photo.render import render
+from vlaec.photo.sampler import BAND, TextureSampler
 
 TINY = PRESETS["tiny"]
 

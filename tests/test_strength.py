@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vlaec import codec, zoo
-from vlaec.container import info
+from vlaec import zoo
 from vlaec.images import Picture
-from vlaec.strength import SIDE, WINDOWS, _corners
-from vlaec.variance import variance_distance
+from vlaec.metrics.variance import variance_distance
+from vlaec.photo import codec
+from vlaec.photo.container import info
+from vlaec.photo.strength import SIDE, WINDOWS, _corners
 
 
 def strength_of(pixels: np.ndarray, quality: float = 30) -> float:

@@ -26,11 +26,11 @@ from benchmarks.texture.repetition import excess, repetition
 from benchmarks.texture.residuals import Tally, block_means, compare, total_variation, wasserstein
 from benchmarks.texture.sheets import HEIGHT, WIDTH, Place, contact_sheet, worst_place
 from vlaec import zoo
-from vlaec.codec import Codec
-from vlaec.container import unpack
 from vlaec.images import Picture
-from vlaec.model import PRESETS
-from vlaec.model.pixelcnn import PixelCNN
+from vlaec.networks import PRESETS
+from vlaec.networks.pixelcnn import PixelCNN
+from vlaec.photo.codec import Codec
+from vlaec.photo.container import unpack
 
 
 def test_distances_of_histograms() -> None:

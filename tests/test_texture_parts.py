@@ -11,7 +11,7 @@ import torch
 from training import write_photos
 
 from benchmarks.texture_parts import main, measure, rms
-from vlaec.model import PRESETS, PhotoVLAE
+from vlaec.networks import PRESETS, PhotoVLAE
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("VLAEC_DATA", ROOT.parent / "shared" / "data"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vlaec.train.data import HOLD_OUT, PhotoSet, photo_paths
+from vlaec.train.photo.data import HOLD_OUT, PhotoSet, photo_paths
 
 CPU = torch.device("cpu")
 

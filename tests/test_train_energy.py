@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlaec.train.energy import energy_distance, log_energies
-from vlaec.variance import FLOOR
+from vlaec.metrics.energy import energy_distance, log_energies
+from vlaec.metrics.variance import FLOOR
 
 
 def noise(amplitude: float, seed: int = 1) -> Tensor:

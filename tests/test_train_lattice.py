@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlaec.train.lattice import FLOOR, PERIODS, lattice_distance, log_repetition
+from vlaec.metrics.lattice import FLOOR, PERIODS, lattice_distance, log_repetition
 
 
 def noise(amplitude: float, seed: int = 1) -> Tensor:

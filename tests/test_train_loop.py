@@ -17,9 +17,9 @@ from training import RECIPE, make_trainer, silent, write_photos
 from vlaec import zoo
 from vlaec.train import log
 from vlaec.train.__main__ import main
-from vlaec.train.loop import Trainer
 from vlaec.train.machine import Machine
-from vlaec.train.recipe import RECIPES, Budget, Recipe
+from vlaec.train.photo.recipe import RECIPES, Budget, Recipe
+from vlaec.train.photo.trainer import Trainer
 
 ONE_STEP = 1e-9  # minutes: a chunk ends after the step that exceeds it
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from training import RECIPE
 
-from vlaec.model import PhotoVLAE
-from vlaec.ssim import ms_ssim, window_size
-from vlaec.train.losses import Losses, Objective
-from vlaec.train.recipe import Recipe
+from vlaec.metrics.ssim import ms_ssim, window_size
+from vlaec.networks import PhotoVLAE
+from vlaec.train.photo.losses import Losses, Objective
+from vlaec.train.photo.recipe import Recipe
 
 
 class Distance(nn.Module):

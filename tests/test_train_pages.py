@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from training import RECIPE, make_trainer, write_photos
 
-from vlaec.train import loop
-from vlaec.train.pages import draw_pages
+from vlaec.train.photo import trainer as loop
+from vlaec.train.photo.pages import draw_pages
 
 
 def test_pages_are_flat_with_sharp_edges_and_never_the_same() -> None:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from training import RECIPE, make_trainer, silent, write_photos
 
-from vlaec.model.blocks import level_weights
-from vlaec.model.vlae import PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.networks.photo import PhotoVLAE
 from vlaec.train.__main__ import main
-from vlaec.train.recipe import Recipe
+from vlaec.train.photo.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

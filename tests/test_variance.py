@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlaec.train.energy import energy_distance
-from vlaec.variance import FLOOR, WINDOW, log_variances, opponent_planes, variance_distance
+from vlaec.metrics.energy import energy_distance
+from vlaec.metrics.variance import FLOOR, WINDOW, log_variances, opponent_planes, variance_distance
 
 
 def noise(amplitude: float | Tensor, seed: int = 1) -> Tensor:

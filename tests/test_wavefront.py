@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from vlaec.model import PRESETS
-from vlaec.model.config import RECEPTIVE_FIELDS
-from vlaec.model.pixelcnn import (
+from vlaec.networks import PRESETS
+from vlaec.networks.config import RECEPTIVE_FIELDS
+from vlaec.networks.pixelcnn import (
     PixelCNN,
     SamplingNoise,
     draw_noise,
@@ -18,7 +18,7 @@ from vlaec.model.pixelcnn import (
     sample_mixture,
     window_offsets,
 )
-from vlaec.wavefront import BAND, TextureSampler, band_noise
+from vlaec.photo.sampler import BAND, TextureSampler, band_noise
 
 FEATURES = PRESETS["tiny"].features
 MIXTURES = PRESETS["tiny"].mixtures

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlaec.train.loop import Trainer
 from vlaec.train.machine import Machine
-from vlaec.train.recipe import RECIPES, Budget, Recipe
+from vlaec.train.photo.recipe import RECIPES, Budget, Recipe
+from vlaec.train.photo.trainer import Trainer
 
 # Without LPIPS, whose weights are not everywhere, and with quick samples.
 RECIPE = replace(RECIPES["tiny"], perceptual_weight=0.0, jacobi_steps=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vlaec.errors import (
+from .errors import (
     BadFileError,
     BadImageError,
     ModelMissingError,
@@ -19,8 +19,8 @@ from vlaec.errors import (
 )
 
 if TYPE_CHECKING:
-    from vlaec.codec import Codec, compress, decompress
-    from vlaec.container import info
+    from .photo.codec import Codec, compress, decompress
+    from .photo.container import info
 
 __version__ = "0.1.0"
 
@@ -37,7 +37,12 @@ __all__ = [
     "info",
 ]
 
-_HOMES = {"Codec": "codec", "compress": "codec", "decompress": "codec", "info": "container"}
+_HOMES = {
+    "Codec": "photo.codec",
+    "compress": "photo.codec",
+    "decompress": "photo.codec",
+    "info": "photo.container",
+}
 
 
 def __getattr__(name: str) -> Any:

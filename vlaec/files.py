@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlaec.errors import OutputError, UsageError
+from .errors import OutputError, UsageError
 
 
 def read_bytes(path: str) -> bytes:

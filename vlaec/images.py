@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
-from vlaec.container import MAX_PIXELS
-from vlaec.errors import BadFileError, BadImageError, OutputError
+from .errors import BadFileError, BadImageError, OutputError
+from .photo.container import MAX_PIXELS
 
 # No EPS, PDF or the like: those start other programs.
 INPUT_FORMATS = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"]

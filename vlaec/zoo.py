@@ -20,7 +20,7 @@ from .errors import ModelMissingError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .model import PhotoVLAE, SetVLAE
+    from .networks import PhotoVLAE, SetVLAE
 
     Model = TypeVar("Model", PhotoVLAE, SetVLAE)
 
@@ -126,7 +126,7 @@ def load(card: Card) -> PhotoVLAE:
         ModelMissingError: the file is missing, damaged, or not the one of the card.
         UsageError: the model is for sets of small images.
     """
-    from .model import PhotoConfig, PhotoVLAE
+    from .networks import PhotoConfig, PhotoVLAE
 
     if card.kind != "photo":
         raise UsageError(f"model {card.name} is for sets of small images: use vlaec archive")
@@ -140,7 +140,7 @@ def load_set(card: Card) -> SetVLAE:
         ModelMissingError: the file is missing, damaged, or not the one of the card.
         UsageError: the model is for photographs.
     """
-    from .model import SetConfig, SetVLAE
+    from .networks import SetConfig, SetVLAE
 
     if card.kind != "set":
         raise UsageError(f"model {card.name} is for photographs, not for sets of small images")

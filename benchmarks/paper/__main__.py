@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from vlaec.errors import VlaecError
-from vlaec.train.recipe import Budget
-from vlaec.train.sets_data import DATASETS, load
-from vlaec.train.sets_recipe import SET_RECIPES
+from vlaec.train.photo.recipe import Budget
+from vlaec.train.sets.data import DATASETS, load
+from vlaec.train.sets.recipe import SET_RECIPES
 
 from . import baselines, density, identity, table
 from .record import Recorder, evenly, write

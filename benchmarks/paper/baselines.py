@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlaec.model.set_config import SetConfig
-from vlaec.train.loop import Report
+from vlaec.networks.set_config import SetConfig
 from vlaec.train.machine import Machine
-from vlaec.train.recipe import Budget
-from vlaec.train.sets_data import SetData
-from vlaec.train.sets_loop import SetTrainer
-from vlaec.train.sets_recipe import SetRecipe
+from vlaec.train.photo.recipe import Budget
+from vlaec.train.photo.trainer import Report
+from vlaec.train.sets.data import SetData
+from vlaec.train.sets.recipe import SetRecipe
+from vlaec.train.sets.trainer import SetTrainer
 
 from .density import measure
 

@@ -19,7 +19,7 @@ from vlaec.bench.likelihood import (
     estimate,
     likelihoods,
 )
-from vlaec.model.sets import SetVLAE
+from vlaec.networks.sets import SetVLAE
 
 from .record import evenly
 

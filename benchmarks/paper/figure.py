@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vlaec import archive
+from vlaec.sets import archive
 
 GAP = 4  # pixels of the drawing between two images
 LINE = 10  # between two blocks of rows, beside the gap

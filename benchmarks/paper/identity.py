@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlaec.bench.likelihood import as_input
-from vlaec.train.sets_data import SetData, binarise
+from vlaec.train.sets.data import SetData, binarise
 
 BATCH = 128
 CLASSES = 10

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vlaec import zoo
-from vlaec.model.sets import SetVLAE
-from vlaec.train.sets_data import SetData, binarise, load
+from vlaec.networks.sets import SetVLAE
+from vlaec.train.sets.data import SetData, binarise, load
 
 # A dynamic set's test images are binarised once, as all its models must meet the same ones.
 BINARISATION_SEED = 0

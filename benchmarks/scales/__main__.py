@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from benchmarks.ablations import SIDE, finished, middle_squares, table
 from vlaec import zoo
-from vlaec.model import PhotoConfig, PhotoVLAE
-from vlaec.model.pixelcnn import PixelCNN, window_offsets
-from vlaec.train.loop import Trainer
-from vlaec.train.losses import Objective
+from vlaec.networks import PhotoConfig, PhotoVLAE
+from vlaec.networks.pixelcnn import PixelCNN, window_offsets
+from vlaec.photo.sampler import TextureSampler
 from vlaec.train.machine import Machine
-from vlaec.train.recipe import RECIPES, Budget
-from vlaec.wavefront import TextureSampler
+from vlaec.train.photo.losses import Objective
+from vlaec.train.photo.recipe import RECIPES, Budget
+from vlaec.train.photo.trainer import Trainer
 
 from .evaluate import Draw, evaluate, macs_per_pixel, milliseconds
 from .pyramid import STRIDES, WINDOW, Pyramid, PyramidObjective

@@ -15,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.ablations import to_pixels, to_tensor
 from benchmarks.texture import spectrum
 from vlaec.bench.metrics import METRICS
-from vlaec.model import PhotoVLAE
-from vlaec.model.blocks import level_weights
-from vlaec.model.vlae import Synthesised
-from vlaec.train.losses import TextureLoss
+from vlaec.networks import PhotoVLAE
+from vlaec.networks.blocks import level_weights
+from vlaec.networks.photo import Synthesised
+from vlaec.train.photo.losses import TextureLoss
 
 # A sample [3, H, W] of a model's texture, given features [F, H, W] and the key of the noise.
 Draw = Callable[[PhotoVLAE, Tensor, int], Tensor]

@@ -16,18 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlaec.model import PhotoConfig, PhotoVLAE
-from vlaec.model.pixelcnn import (
-    INPUT_SCALE,
-    WINDOW_BOUND,
-    PixelCNN,
-    SamplingNoise,
-    mixture_bits,
-)
-from vlaec.perceptual import LPIPS
-from vlaec.train.losses import Objective, TextureLoss
-from vlaec.train.recipe import Recipe
-from vlaec.wavefront import BAND, TextureSampler, band_noise
+from vlaec.metrics.perceptual import LPIPS
+from vlaec.networks import PhotoConfig, PhotoVLAE
+from vlaec.networks.pixelcnn import INPUT_SCALE, WINDOW_BOUND, PixelCNN, SamplingNoise, mixture_bits
+from vlaec.photo.sampler import BAND, TextureSampler, band_noise
+from vlaec.train.photo.losses import Objective, TextureLoss
+from vlaec.train.photo.recipe import Recipe
 
 STRIDES = (4, 2, 1)
 WINDOW = "5x3"

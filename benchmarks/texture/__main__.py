@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlaec.train.data import photo_paths
+from vlaec.train.photo.data import photo_paths
 
 from .figures import write_figures
 from .measure import AVIF, DEFAULT, FULL, MEAN, Coder, Original, Sampling, Scorer, Shot, Study

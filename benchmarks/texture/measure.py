@@ -13,9 +13,9 @@ from PIL import Image
 from vlaec import zoo
 from vlaec.bench.codecs import Avif
 from vlaec.bench.metrics import METRICS, Compare, load_patch_features
-from vlaec.codec import Codec, load_codec
-from vlaec.container import unpack
 from vlaec.images import Picture
+from vlaec.photo.codec import Codec, load_codec
+from vlaec.photo.container import unpack
 
 from . import spectrum
 from .render import Layers, SizeSearch, bits_per_pixel, read_layers, sample, sample_in_parallel

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlaec.codec import Codec, latent_shape
-from vlaec.container import unpack
-from vlaec.model.pixelcnn import SamplingNoise, mixture_bits, sample_mixture
-from vlaec.wavefront import BAND, TextureSampler, band_noise
+from vlaec.networks.pixelcnn import SamplingNoise, mixture_bits, sample_mixture
+from vlaec.photo.codec import Codec, latent_shape
+from vlaec.photo.container import unpack
+from vlaec.photo.sampler import BAND, TextureSampler, band_noise
 
 
 class Layers(NamedTuple):

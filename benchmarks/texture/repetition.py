@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from vlaec.train.lattice import PERIODS, log_repetition
+from vlaec.metrics.lattice import PERIODS, log_repetition
 
 Repetition = list[np.ndarray]  # of each period, [h, w]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vlaec.perceptual import frechet_distance
+from vlaec.metrics.perceptual import frechet_distance
 
 from .measure import DEFAULT, MEAN, ROWS, STRENGTHS, Original, Sampling, Shot
 from .residuals import compare

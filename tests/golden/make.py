@@ -17,7 +17,8 @@ HERE = Path(__file__).resolve().parent
 os.environ["VLAEC_MODELS"] = str(HERE / "models")
 
 import vlaec  # noqa: E402
-from vlaec import codec, container, zoo  # noqa: E402
+from vlaec import zoo  # noqa: E402
+from vlaec.photo import codec, container  # noqa: E402
 
 
 def main() -> None:

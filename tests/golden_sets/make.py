@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from vlaec.model import SET_PRESETS, SetConfig, SetVLAE
+from vlaec.networks import SET_PRESETS, SetConfig, SetVLAE
 
 HERE = Path(__file__).resolve().parent
 
@@ -63,7 +63,7 @@ def make_images(config: SetConfig, count: int, seed: int = 0) -> np.ndarray:
 
 def main() -> None:
     """Write the models, the archives, and the hashes of what they must decode to."""
-    from vlaec import archive
+    from vlaec.sets import archive
 
     os.environ["VLAEC_MODELS"] = str(HERE / "models")
     expected = {}

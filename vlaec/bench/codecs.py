@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from PIL import Image, features
 
-from vlaec.errors import UsageError
+from ..errors import UsageError
 
 Decoder = Callable[[bytes, int], np.ndarray]
 
@@ -259,7 +259,7 @@ class Vlaec:
 
     @property
     def version(self) -> str:
-        from vlaec import __version__, zoo
+        from .. import __version__, zoo
 
         named = (card for card in zoo.list_models() if card.default)
         cards = [zoo.find(self.model)] if self.model else named
@@ -268,14 +268,14 @@ class Vlaec:
         return f"vlaec {__version__}, model {models}, code {_vlaec_source()}{effort}"
 
     def encode(self, image: np.ndarray, level: float, threads: int = 1) -> bytes:
-        from vlaec.codec import encode
-        from vlaec.images import Picture
+        from ..images import Picture
+        from ..photo.codec import encode
 
         with _torch_threads(threads):
             return encode(Picture(image), float(level), self.model, effort=self.effort)
 
     def decode(self, data: bytes, threads: int = 1, texture: float | None = None) -> np.ndarray:
-        from vlaec.codec import decode
+        from ..photo.codec import decode
 
         with _torch_threads(threads):
             return decode(data, texture=texture).rgb

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.prior import gaussian_kl
-from ..model.sets import SetVLAE, log_density
+from ..networks.prior import gaussian_kl
+from ..networks.sets import SetVLAE, log_density
 
 # Samples that go through the networks together: enough to fill them, few enough for the cache.
 CHUNK = 32

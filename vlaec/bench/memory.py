@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vlaec.bench.codecs import make_codec
+from .codecs import make_codec
 
 T = TypeVar("T")
 

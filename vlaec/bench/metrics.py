@@ -1,6 +1,6 @@
 """Picture quality: every metric as a function of two 8-bit pictures `[H, W, 3]` uint8.
 
-A metric that needs weights gets their folder (see `vlaec.perceptual.weights_dir`). Features of
+A metric that needs weights gets their folder (see `metrics.perceptual.weights_dir`). Features of
 the original are kept while the same original is compared again, which halves the cost of the
 deep ones.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlaec.errors import UsageError
+from ..errors import UsageError
 
 Compare = Callable[[np.ndarray, np.ndarray], "float | None"]
 
@@ -82,7 +82,7 @@ def _load_ssimulacra2(weights: Path | None) -> Compare:
 
 
 class _Deep:
-    """A metric of `vlaec.perceptual` that remembers the features of the last original."""
+    """A metric of `vlaec.metrics.perceptual` that remembers the features of the last original."""
 
     def __init__(self, net: Any) -> None:
         self.net = net
@@ -102,7 +102,7 @@ class _Deep:
 
 def _load_lpips(net: str) -> Callable[[Path | None], Compare]:
     def load(weights: Path | None) -> Compare:
-        from vlaec.perceptual import LPIPS
+        from ..metrics.perceptual import LPIPS
 
         return _Deep(LPIPS.load(weights, net))
 
@@ -110,7 +110,7 @@ def _load_lpips(net: str) -> Callable[[Path | None], Compare]:
 
 
 def _load_dists(weights: Path | None) -> Compare:
-    from vlaec.perceptual import DISTS
+    from ..metrics.perceptual import DISTS
 
     return _Deep(DISTS.load(weights))
 
@@ -123,7 +123,7 @@ def load_patch_features(weights: Path | None) -> Callable[[np.ndarray], np.ndarr
     """`[H, W, 3]` uint8 to patch features `[P, 256]` float16; P is 0 for less than one patch."""
     import torch
 
-    from vlaec.perceptual import PatchFeatures
+    from ..metrics.perceptual import PatchFeatures
 
     net = PatchFeatures.load(weights, PATCH)
 

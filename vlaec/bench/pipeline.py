@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vlaec.bench.codecs import Codec, make_codec, why_unavailable
-from vlaec.bench.memory import peak_memory
-from vlaec.bench.metrics import check_metrics
-from vlaec.bench.report import write_report
-from vlaec.bench.results import Cache, Record, content_hash
-from vlaec.bench.run import Outcome, Plan, find_images, make_workers, run
-from vlaec.bench.summary import Summary, read_reference, summarise
-from vlaec.bench.viewer import Exhibit, make_exhibits
-from vlaec.errors import UsageError
-from vlaec.images import read
+from ..errors import UsageError
+from ..images import read
+from .codecs import Codec, make_codec, why_unavailable
+from .memory import peak_memory
+from .metrics import check_metrics
+from .report import write_report
+from .results import Cache, Record, content_hash
+from .run import Outcome, Plan, find_images, make_workers, run
+from .summary import Summary, read_reference, summarise
+from .viewer import Exhibit, make_exhibits
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 

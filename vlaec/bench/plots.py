@@ -9,9 +9,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from vlaec.bench.charts import colours, points
-from vlaec.bench.metrics import METRICS
-from vlaec.bench.summary import Summary
+from .charts import colours, points
+from .metrics import METRICS
+from .summary import Summary
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text

@@ -12,12 +12,12 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from vlaec.bench.charts import chart, colours, dashes
-from vlaec.bench.metrics import METRICS
-from vlaec.bench.results import Record
-from vlaec.bench.summary import Summary, compressai_result
-from vlaec.bench.tables import Table, all_tables, as_markdown
-from vlaec.bench.viewer import Exhibit
+from .charts import chart, colours, dashes
+from .metrics import METRICS
+from .results import Record
+from .summary import Summary, compressai_result
+from .tables import Table, all_tables, as_markdown
+from .viewer import Exhibit
 
 
 def write_report(
@@ -28,7 +28,7 @@ def write_report(
     command: str,
 ) -> None:
     """Write everything below `folder`. Equal input gives equal files."""
-    from vlaec.bench.plots import write_plots
+    from .plots import write_plots
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text(page(summary, exhibits, command), encoding="utf-8")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vlaec.bench.metrics import FRECHET
+from .metrics import FRECHET
 
 LAYOUT = 1  # of the cache and of what is measured: raise it when old results no longer count
 

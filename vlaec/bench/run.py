@@ -22,10 +22,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from vlaec.bench.codecs import Codec, make_codec, why_unavailable
-from vlaec.bench.metrics import FRECHET, METRICS, Compare, load_patch_features
-from vlaec.bench.results import Cache, Failure, Measured, Record, content_hash
-from vlaec.errors import BadImageError, UsageError, VlaecError
+from ..errors import BadImageError, UsageError, VlaecError
+from .codecs import Codec, make_codec, why_unavailable
+from .metrics import FRECHET, METRICS, Compare, load_patch_features
+from .results import Cache, Failure, Measured, Record, content_hash
 
 T = TypeVar("T")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".ppm")
@@ -144,7 +144,7 @@ def _finite(value: float | None) -> float | None:
 @lru_cache(maxsize=1)
 def _picture(data: bytes) -> np.ndarray:
     """The same array for the same file, so that the metrics keep what they know of it."""
-    from vlaec.images import read
+    from ..images import read
 
     return np.ascontiguousarray(read(io.BytesIO(data)).rgb)
 

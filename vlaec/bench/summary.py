@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vlaec.bench.metrics import FRECHET, METRICS
-from vlaec.bench.results import Cache, Failure, Record
-from vlaec.bench.run import Outcome
-from vlaec.errors import UsageError
-from vlaec.perceptual import frechet_distance
+from ..errors import UsageError
+from ..metrics.perceptual import frechet_distance
+from .metrics import FRECHET, METRICS
+from .results import Cache, Failure, Record
+from .run import Outcome
 
 RESAMPLES = 200  # of the pictures, for the intervals
 _SEED = 20240229

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from vlaec.bench.metrics import METRICS
-from vlaec.bench.summary import Interval, Summary
+from .metrics import METRICS
+from .summary import Interval, Summary
 
 NONE = "\N{EN DASH}"
 

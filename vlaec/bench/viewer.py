@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vlaec.bench.codecs import Codec, Vlaec
-from vlaec.images import read
+from ..images import read
+from .codecs import Codec, Vlaec
 
 CROP_WIDTH, CROP_HEIGHT = 480, 384
 THUMB = 208

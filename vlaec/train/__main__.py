@@ -18,13 +18,13 @@ import torch.distributed as dist
 
 from . import checkpoint, log
 from .export import adopt, export, pack
-from .loop import Report, Trainer
 from .machine import Machine
+from .photo.recipe import RECIPES, Budget, Recipe
+from .photo.trainer import Report, Trainer
 from .plot import plot
-from .recipe import RECIPES, Budget, Recipe
-from .sets_data import DATASETS, load
-from .sets_loop import SetTrainer
-from .sets_recipe import SET_RECIPES, SetRecipe
+from .sets.data import DATASETS, load
+from .sets.recipe import SET_RECIPES, SetRecipe
+from .sets.trainer import SetTrainer
 
 AnyRecipe = TypeVar("AnyRecipe", Recipe, SetRecipe)
 

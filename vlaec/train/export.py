@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
-from .precondition import plain
-from .recipe import Recipe
-from .sets_recipe import SetRecipe
+from .photo.recipe import Recipe
+from .sets.precondition import plain
+from .sets.recipe import SetRecipe
 
 
 def export(

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .losses import Losses
+from .photo.losses import Losses
 
 Row = dict[str, float]
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .recipe import Recipe
+from .photo.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""`python -m vlaec`."""
+
+from .cli.main import main
+
+main()

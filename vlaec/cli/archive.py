@@ -1,0 +1,196 @@
+"""The commands `vlaec archive create` and `extract`. Importing this file needs no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import files
+from ..errors import UsageError
+from .terminal import check_streams, force_option, json_option, progress_bar, show, source_argument
+
+if TYPE_CHECKING:
+    from ..sets.container import Info
+
+_SEEDS = click.IntRange(0, 2**32 - 1)
+
+
+@click.group()
+def archive() -> None:
+    """Sets of small images of one size as one file."""
+
+
+@archive.command()
+@source_argument
+@click.option("-o", "--output", metavar="OUT", help="Output file; - is standard output.")
+@click.option(
+    "--model", required=True, metavar="NAME", help="Model for such images; see `vlaec models`."
+)
+@click.option(
+    "--lossy", is_flag=True, help="Keep what the latent says of the images; resample the rest."
+)
+@click.option("--seed", type=_SEEDS, help="Of what a lossy archive resamples.  [default: 0]")
+@force_option
+@json_option
+def create(
+    source: str,
+    output: str | None,
+    model: str,
+    lossy: bool,
+    seed: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Put a set of images into a .vlaa file: without loss, unless --lossy.
+
+    IN is a folder of pictures (PNG, WebP, TIFF) of one size, or an .npz file with the array
+    `images`, uint8 [N, H, W] of 0 and 255 or [N, H, W, 3]; - is such a file on standard input. OUT
+    is IN with the suffix .vlaa unless given.
+    """
+    if seed is not None and not lossy:
+        raise UsageError("a lossless archive has nothing to resample: --seed is for --lossy")
+    output = output or ("-" if source == "-" else _beside(source, ".vlaa"))
+    check_streams(output, as_json)
+    files.check_output(output, force, source)
+
+    from .. import zoo
+    from ..sets import archive
+    from ..sets import container as archive_container
+    from ..sets import images as image_sets
+
+    archiver = archive.load_archiver(zoo.find(name=model).id)
+    images, names = image_sets.read(source, archiver.config.kind == "colour")
+    start = time.perf_counter()
+    with progress_bar("archiving") as progress:
+        data = archiver.create(images, lossy, seed or 0, names, progress)
+    seconds = time.perf_counter() - start
+    files.write_atomically(output, data, force)
+    facts = _facts(archive_container.info(data))
+    if as_json:
+        more = {"input": source, "output": output, "seconds": round(seconds, 3)}
+        click.echo(json.dumps({**more, **facts}))
+        return
+    click.echo(f"{show(source)} -> {show(output)}: {_sentence(facts)}, {seconds:.1f} s", err=True)
+
+
+@archive.command()
+@source_argument
+@click.option(
+    *("-o", "--output"),
+    metavar="OUT",
+    help="An .npz file, - for one on standard output, or else a folder of pictures.",
+)
+@click.option(
+    "--seed", type=_SEEDS, help="Of a lossy archive, another sample.  [default: the file's]"
+)
+@force_option
+@json_option
+def extract(source: str, output: str | None, seed: int | None, force: bool, as_json: bool) -> None:
+    """Take the images out of a .vlaa file.
+
+    IN may be - for standard input. OUT is IN with the suffix .npz, or, where the archive was made
+    from a folder, IN without its suffix, unless given.
+    """
+    from ..sets import container as archive_container
+
+    data = files.read_bytes(source)
+    names = archive_container.unpack(data).names
+    if output is None:
+        output = "-" if source == "-" else _beside(source, "" if names else ".npz")
+    check_streams(output, as_json)
+    to_folder = output != "-" and not output.lower().endswith(".npz")
+    if to_folder:
+        files.check_folder(output, force)
+    else:
+        files.check_output(output, force, source)
+
+    from ..sets import archive
+    from ..sets import images as image_sets
+
+    start = time.perf_counter()
+    with progress_bar("extracting") as progress:
+        images = archive.extract(data, seed, progress)
+    seconds = time.perf_counter() - start
+    if to_folder:
+        files.write_folder(output, image_sets.to_pictures(images, names), force)
+    else:
+        files.write_atomically(output, image_sets.to_npz(images), force)
+    if as_json:
+        facts = _facts(archive_container.info(data))
+        more = {"input": source, "output": output, "seconds": round(seconds, 3)}
+        click.echo(json.dumps({**more, **facts}))
+
+
+def show_archive(source: str, info: Info, as_json: bool) -> None:
+    """Print what `vlaec info` says of an archive."""
+    facts = _facts(info)
+    if as_json:
+        click.echo(json.dumps({"file": source, "format_version": info.version, **facts}))
+        return
+    header = info.header
+    kind = "lossy" if header.lossy else "lossless"
+    name = facts["model"] or "not installed"
+    rows = {
+        "file": f"{show(source)} (format version {info.version})",
+        "images": f"{header.count} of {header.width} x {header.height}, "
+        f"{'colour' if header.colour else 'black and white'}, {kind}",
+        "model": f"{name} ({header.model_id.hex()})",
+        "size": f"{info.total} bytes, {info.bits_per_dim:.4f} bits/dim",
+        "bytes": ", ".join(f"{name} {size}" for name, size in info.sizes.items()),
+        "stack": f"{facts['stack_bytes']} bytes, {info.initial_bits // 8} of them initial; "
+        f"the model predicts {facts['predicted_bytes']} for the rest",
+        "blocks": f"{len(info.stack.blocks)}, the largest of {max(info.stack.blocks)} images",
+    }
+    if info.initial_bits:
+        rows["initial"] = (
+            f"{info.initial_bits} bits, not of the content; without them "
+            f"{info.net_bits_per_dim:.4f} bits/dim"
+        )
+    if header.lossy:
+        rows["seed"] = str(header.seed)
+    for key, value in rows.items():
+        click.echo(f"{key:<10} {value}")
+
+
+def _facts(info: Info) -> dict[str, Any]:
+    from .. import zoo
+
+    header = info.header
+    return {
+        "images": header.count,
+        "height": header.height,
+        "width": header.width,
+        "colour": header.colour,
+        "lossy": header.lossy,
+        "seed": header.seed,
+        "model": zoo.find_name(header.model_id),
+        "model_id": header.model_id.hex(),
+        "bytes": info.total,
+        "initial_bits": info.initial_bits,
+        "bits_per_dim": round(info.bits_per_dim, 5),
+        "bits_per_dim_without_initial": round(info.net_bits_per_dim, 5),
+        "sizes": info.sizes,
+        "stack_bytes": 4 * len(info.stack.words),
+        "predicted_bytes": round(info.predicted_bits / 8, 1),
+        "blocks": len(info.stack.blocks),
+    }
+
+
+def _sentence(facts: dict[str, Any]) -> str:
+    rest = ""
+    if facts["initial_bits"]:
+        net = facts["bits_per_dim_without_initial"]
+        rest = f" ({net:.4f} without the {facts['initial_bits']} initial bits)"
+    images = f"{facts['images']} image{'s' if facts['images'] > 1 else ''}"
+    return f"{images}, {facts['bytes']} bytes, {facts['bits_per_dim']:.4f} bits/dim{rest}"
+
+
+def _beside(source: str, suffix: str) -> str:
+    """`source` with another suffix; that of a folder is part of its name."""
+    path = Path(os.path.normpath(source))
+    return f"{path}{suffix}" if path.is_dir() else str(path.with_suffix(suffix))

@@ -1,0 +1,261 @@
+"""The command `vlaec bench`. Importing this file needs neither torch nor the other parts."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+
+
+def _words(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
+
+
+def _numbers(value: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in value.split(",") if word.strip())
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of numbers") from error
+
+
+def _positive(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    numbers = _numbers(value)
+    if not numbers or not all(number > 0 for number in numbers):
+        raise click.BadParameter("expects numbers above 0, with commas between them")
+    return numbers
+
+
+def _strengths(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    numbers = _numbers(value)
+    if not all(0 <= number <= 1 for number in numbers):
+        raise click.BadParameter("expects numbers from 0 to 1, with commas between them")
+    return numbers
+
+
+def _levels(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, tuple[float, ...]]:
+    levels = {}
+    for value in values:
+        name, equals, numbers = value.rpartition("=")  # vlaec:effort=2=10,20
+        if not equals or not _numbers(numbers):
+            raise click.BadParameter(f"{value!r} is not of the form CODEC=LEVEL,LEVEL,...")
+        levels[name] = _numbers(numbers)
+    return levels
+
+
+def _references(
+    context: click.Context, parameter: click.Parameter, values: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    return tuple(
+        path
+        for value in values
+        for path in (sorted(value.glob("*.json")) if value.is_dir() else [value])
+    )
+
+
+_FOLDER = click.Path(exists=True, path_type=Path)
+
+
+@click.command()
+@click.argument(
+    "folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option(
+    "--codecs",
+    default="vlaec,jpeg,webp,avif,jxl",
+    show_default=True,
+    callback=_words,
+    help="vlaec[:MODEL], jpeg[:444|baseline|progressive], webp[:lossless], avif[:420], "
+    "jxl[:lossless], png.",
+)
+@click.option(
+    "--metrics",
+    default="psnr,ms-ssim,lpips",
+    show_default=True,
+    callback=_words,
+    help="psnr, ms-ssim, lpips, lpips-vgg, dists, ssimulacra2, fd (realism: a Frechet distance "
+    "over patches).",
+)
+@click.option(
+    *("-o", "--output"),
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder of the report, and of the cache that an interrupted run goes on from.",
+)
+@click.option(
+    "--levels",
+    multiple=True,
+    metavar="CODEC=L,L,...",
+    callback=_levels,
+    help="Levels of a codec: qualities, or distances for jxl. May be repeated.",
+)
+@click.option(
+    "--textures",
+    default="0",
+    show_default=True,
+    callback=_strengths,
+    help="Further strengths of texture to decode vlaec's files with; the files' own is always in.",
+)
+@click.option(
+    "--rates",
+    default="0.15,0.4",
+    show_default=True,
+    callback=_positive,
+    help="Bits per pixel at which pictures and numbers are set side by side.",
+)
+@click.option("--anchor", default="avif", show_default=True, help="Row that BD-rates refer to.")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    type=_FOLDER,
+    callback=_references,
+    help="CompressAI result file, or a folder of them, to draw behind the curves.",
+)
+@click.option("--weights", type=_FOLDER, help="Folder of LPIPS and DISTS weights.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--limit", type=click.IntRange(1), help="Take only the first N pictures.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Pictures in the report's viewer.",
+)
+@click.option("--ray", metavar="ADDRESS", help="Run on this Ray cluster (needs vlaec[ray]).")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def bench(
+    folder: Path,
+    codecs: tuple[str, ...],
+    metrics: tuple[str, ...],
+    output: Path,
+    levels: dict[str, tuple[float, ...]],
+    textures: tuple[float, ...],
+    rates: tuple[float, ...],
+    anchor: str,
+    references: tuple[Path, ...],
+    weights: Path | None,
+    jobs: int,
+    limit: int | None,
+    pictures: int,
+    ray: str | None,
+    as_json: bool,
+) -> None:
+    """Compare codecs on the pictures below DIR: rate against perceptual distortion.
+
+    Writes a self-contained page, plots and the numbers. A run that was interrupted goes on where
+    it stopped. Times are only worth something with --jobs 1 on an idle machine.
+    """
+    try:
+        from ..bench.pipeline import Request, benchmark
+        from ..bench.report import as_json as to_json
+        from ..bench.tables import NONE, bd_table
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error}; the benchmark needs: pip install 'vlaec[bench]'") from error
+
+    for name in levels:
+        if name not in codecs:
+            raise UsageError(f"--levels {name}: not among --codecs")
+    request = Request(
+        folder=folder,
+        output=output,
+        codecs=codecs,
+        metrics=metrics,
+        levels=levels,
+        textures=textures,
+        rates=rates,
+        anchor=anchor,
+        references=references,
+        weights=weights,
+        jobs=jobs,
+        limit=limit,
+        pictures=pictures,
+        ray=ray,
+        command=_command(click.get_current_context()),
+    )
+    with _bar() as progress:
+        summary = benchmark(request, progress)
+    for name, reason in summary.unavailable.items():
+        click.echo(f"vlaec: {name} was not measured: {' '.join(reason.split())}", err=True)
+    for failure in summary.failures:
+        at = f" ({failure.codec}, level {failure.level:g})" if failure.level is not None else ""
+        reason = " ".join(failure.reason.split())
+        click.echo(f"vlaec: {failure.image}{at}: {reason}", err=True)
+    if as_json:
+        click.echo(to_json(summary), nl=False)
+        return
+    table = bd_table(summary)
+    if any(cell != NONE for row in table.rows for cell in row[1:]):
+        click.echo(table.title)
+        widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
+        for row in [table.header, *table.rows]:
+            click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    click.echo(f"report: {output / 'index.html'}")
+
+
+def _command(context: click.Context) -> str:
+    """The call that makes the same report, without folders of this machine and what only speeds
+    it up."""
+    silent = {"folder", "output", "weights", "jobs", "ray", "as_json", "references", "levels"}
+    words = ["vlaec", "bench", context.params["folder"].resolve().name]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params[str(parameter.name)]
+        if name in silent or value is None:
+            continue
+        source = context.get_parameter_source(name)
+        if source is click.core.ParameterSource.DEFAULT and name not in ("codecs", "metrics"):
+            continue
+        text = ",".join(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
+        words += [parameter.opts[-1], text]
+    for codec, numbers in context.params["levels"].items():
+        words += ["--levels", f"{codec}={','.join(map(_plain, numbers))}"]
+    return shlex.join(words)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with the time that is left, on stderr if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        stages: list[str] = []
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stages[-1:] != [stage]:  # what was fast before says nothing about what comes
+                stages.append(stage)
+                bar.reset(task)
+            bar.update(task, description=stage, completed=done, total=total)
+
+        yield progress

@@ -1,0 +1,1 @@
+"""Entropy coding: the stack, its symbols, exact arithmetic, chunks of a container."""

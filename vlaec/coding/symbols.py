@@ -1,0 +1,172 @@
+"""Who decides on a symbol: a stack that it is popped from, an original, or chance.
+
+A model walks its distributions in one order and asks a coder for every symbol. A `StackWriter` is
+told the symbols and pushes them afterwards, last first; a `StackReader` pops them; a `Sampler`
+draws them with Philox noise. So one walk serves encoding, decoding and sampling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import constriction
+import numpy as np
+
+from ..photo.exact_prior import SCALES, Gaussians
+from ..photo.latent_coder import AnsCoder, cell_bits
+
+INTEGER_BOUND = 2047
+# Standard deviations around the mean that a draw may take.
+REACH = 6.5
+
+_INTEGERS = constriction.stream.model.QuantizedGaussian(-INTEGER_BOUND, INTEGER_BOUND)
+_CLASSES = constriction.stream.model.Categorical(perfect=False)
+
+
+def new_stack(words: np.ndarray) -> AnsCoder:
+    """A stack that holds `words` [n] uint32. Raises ValueError if they end in zero."""
+    return constriction.stream.stack.AnsCoder(words.astype(np.uint32))
+
+
+def initial_words(count: int) -> np.ndarray:
+    """What a stack is started with [count] uint32: bits without meaning that both sides know.
+
+    Philox with key 0, its output cut into words, low half first; the last one is made odd, since a
+    stack does not end in zero.
+    """
+    raw = np.random.Philox(key=0, counter=0).random_raw(-(-count // 2))
+    words: np.ndarray = raw.astype("<u8").view("<u4")[:count].astype(np.uint32)
+    words[-1:] |= 1
+    return words
+
+
+def draw(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
+    """Pop integers [...] int32 where they are to be drawn at random, from bits without meaning.
+
+    constriction gives every symbol 2^-24 at least, so of thousands of draws from +-INTEGER_BOUND
+    one would be anything at all. Here the symbols are distances of at most REACH standard
+    deviations from the rounded mean, scale by scale.
+    """
+    drawn = np.rint(gaussians.means).astype(np.int32)
+    for index, at in _by_scale(gaussians):
+        mean = gaussians.means[at] - drawn[at]
+        drawn[at] += stack.decode(_around(index), mean, gaussians.scales[at])
+    return drawn
+
+
+def put_back(stack: AnsCoder, gaussians: Gaussians, drawn: np.ndarray) -> None:
+    """Inverse of `draw`."""
+    base = np.rint(gaussians.means).astype(np.int32)
+    for index, at in reversed(_by_scale(gaussians)):
+        mean = gaussians.means[at] - base[at]
+        stack.encode_reverse(
+            (drawn - base)[at].astype(np.int32), _around(index), mean, gaussians.scales[at]
+        )
+
+
+def _by_scale(gaussians: Gaussians) -> list[tuple[int, np.ndarray]]:
+    return [(int(i), gaussians.indices == i) for i in np.unique(gaussians.indices)]
+
+
+def _around(index: int) -> Any:
+    reach = math.ceil(REACH * SCALES[index])
+    return constriction.stream.model.QuantizedGaussian(-reach, reach)
+
+
+class ClassCoder(Protocol):
+    """Decides on symbols of categorical distributions."""
+
+    def classes(self, masses: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+        """Symbols [...] int32 of distributions with integer `masses` [..., S], each above 0 and
+        their sums below 2^53; they are `known` when encoding."""
+        ...
+
+
+class SymbolCoder(ClassCoder, Protocol):
+    """Decides on integers as well."""
+
+    def integers(
+        self, means: np.ndarray, scales: np.ndarray, known: np.ndarray | None
+    ) -> np.ndarray:
+        """Integers [...] int32 within +-INTEGER_BOUND, Gaussian with float64 `means` and `scales`
+        of the same shape; they are `known` when encoding."""
+        ...
+
+
+class StackWriter:
+    """Takes symbols in the order in which they will be popped; `flush` pushes them."""
+
+    def __init__(self) -> None:
+        self._pushes: list[Callable[[AnsCoder], None]] = []
+        self.bits = 0.0  # the model's -log2 p of all symbols so far
+
+    def classes(self, masses: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+        assert known is not None
+        symbols = known.astype(np.int32)
+        chosen = np.take_along_axis(masses, symbols[..., None].astype(np.int64), -1)[..., 0]
+        self.bits += float(np.log2(masses.sum(-1) / chosen).sum())
+        rows = masses.reshape(-1, masses.shape[-1])
+        self._pushes.append(lambda stack: stack.encode_reverse(symbols.ravel(), _CLASSES, rows))
+        return symbols
+
+    def integers(
+        self, means: np.ndarray, scales: np.ndarray, known: np.ndarray | None
+    ) -> np.ndarray:
+        assert known is not None
+        symbols = known.astype(np.int32)
+        self.bits += float(cell_bits(symbols, means, scales).sum())
+        self._pushes.append(
+            lambda stack: stack.encode_reverse(
+                symbols.ravel(), _INTEGERS, means.ravel(), scales.ravel()
+            )
+        )
+        return symbols
+
+    def flush(self, stack: AnsCoder) -> None:
+        """Push all symbols that have not been pushed yet."""
+        for push in reversed(self._pushes):
+            push(stack)
+        self._pushes.clear()
+
+
+class StackReader:
+    """Pops symbols."""
+
+    def __init__(self, stack: AnsCoder) -> None:
+        self.stack = stack
+
+    def classes(self, masses: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        rows = np.ascontiguousarray(masses).reshape(-1, masses.shape[-1])
+        return np.asarray(self.stack.decode(_CLASSES, rows)).reshape(masses.shape[:-1])
+
+    def integers(
+        self, means: np.ndarray, scales: np.ndarray, known: np.ndarray | None = None
+    ) -> np.ndarray:
+        symbols = self.stack.decode(_INTEGERS, means.ravel(), scales.ravel())
+        return np.asarray(symbols).reshape(means.shape)
+
+
+class Sampler:
+    """Draws symbols. Every image has a stream of its own, so it does not matter which images are
+    drawn together: Philox (Salmon et al. 2011) with the image's number as the counter's third
+    word, whose raw output is fixed by its definition."""
+
+    def __init__(self, key: int, first: int, images: int, draws: int) -> None:
+        """For `images` images from number `first` on, of `draws` symbols each."""
+        streams = [
+            np.random.Philox(key=key, counter=image << 128).random_raw(-(-draws // 2))
+            for image in range(first, first + images)
+        ]
+        self._noise = np.stack(streams).astype("<u8").view("<u4")
+        self._used = 0
+
+    def classes(self, masses: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        """`masses` [N, n, S] for the next n symbols of every image."""
+        stop = self._used + masses.shape[1]
+        uniform = (self._noise[:, self._used : stop] + 0.5) / 2.0**32  # [N, n]
+        self._used = stop
+        upper = np.cumsum(masses, -1)
+        symbols: np.ndarray = (upper <= uniform[..., None] * upper[..., -1:]).sum(-1)
+        return symbols.astype(np.int32)

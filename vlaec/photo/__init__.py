@@ -1,0 +1,1 @@
+"""The photo codec: pictures to `.vlae` and back."""

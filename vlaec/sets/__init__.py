@@ -1,0 +1,1 @@
+"""The set codec: small images to `.vlaa` archives and back."""

@@ -1,0 +1,237 @@
+"""The `.vlaa` container, version 1: a set of small images of one size as one file.
+
+Only this file and `vlaec.coding.chunks` know its bytes, and `docs/FORMAT.md` says the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..coding.chunks import (
+    CRC_SIZE,
+    check_header,
+    chunk_size,
+    expand,
+    pack_varint,
+    read_chunks,
+    seal,
+    squeeze,
+    unpack_varint,
+    write_chunk,
+)
+from ..errors import BadFileError, UsageError
+
+MAGIC = b"VLAA"
+VERSION = 1
+MAX_VALUES = 2**30  # of all images together
+MAX_NAMES = 2**26  # bytes of all names together
+MAX_INITIAL = 2**24  # words that a stack is started with
+NOT_SENT = 255
+
+_HEADER = struct.Struct("<4sBBIHH8sII")
+_EXCESS = struct.Struct("<i")
+_COLOUR, _LOSSY = 1, 2
+_NAMES = {b"S": "stack", b"Q": "steps", b"n": "names"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the decoder must know before it reads the stack.
+
+    Raises ValueError when a field is outside its range.
+    """
+
+    count: int
+    height: int
+    width: int
+    colour: bool
+    lossy: bool
+    model_id: bytes  # first 8 bytes of the SHA-256 of the weights
+    seed: int  # of what a lossy archive resamples, 32 bits
+    crc: int  # CRC32 of the images (lossless) or of z (lossy), as the codec defines it
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.height < 1 or self.width < 1:
+            raise ValueError("the archive has no pixels")
+        if max(self.height, self.width) >= 2**16 or self.values > MAX_VALUES:
+            raise ValueError(f"the images have more than {MAX_VALUES} values together")
+        if len(self.model_id) != 8:
+            raise ValueError("the model id is not 8 bytes long")
+        if not (0 <= self.seed < 2**32 and 0 <= self.crc < 2**32):
+            raise ValueError("seed and CRC are 32 bits each")
+
+    @property
+    def values(self) -> int:
+        """Pixels times colours, of all images: the dimensions of bits/dim."""
+        return self.count * self.height * self.width * (3 if self.colour else 1)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The entropy-coded stream.
+
+    `words` [n] uint32; `initial`: how many words it was started with; `excess`: bits beyond those
+    minus the model's -log2 p, saturated to 32 bits; `blocks`: numbers of images that were coded
+    together, in the order of coding.
+    """
+
+    words: np.ndarray
+    initial: int
+    excess: int
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A whole `.vlaa` file.
+
+    `steps`: of a lossy archive, one byte for each channel of z; `names`: of the images' files.
+    """
+
+    header: Header
+    stack: Stack
+    steps: bytes | None = None
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file holds. `sizes`: bytes by stream, container included; they add up to `total`."""
+
+    header: Header
+    version: int
+    stack: Stack
+    sizes: dict[str, int]
+    total: int
+
+    @property
+    def initial_bits(self) -> int:
+        """Bits that the stack was started with: a cost once per archive, not of its content."""
+        return 32 * self.stack.initial
+
+    @property
+    def predicted_bits(self) -> int:
+        """The model's -log2 p of the content, exact unless the excess was saturated."""
+        return 32 * len(self.stack.words) - self.initial_bits - self.stack.excess
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Of the whole file."""
+        return 8 * self.total / self.header.values
+
+    @property
+    def net_bits_per_dim(self) -> float:
+        """Of the file without the initial bits."""
+        return (8 * self.total - self.initial_bits) / self.header.values
+
+
+def pack(archive: Archive) -> bytes:
+    """Serialise. Raises UsageError when the names exceed 64 MiB."""
+    header = archive.header
+    flags = (_COLOUR if header.colour else 0) | (_LOSSY if header.lossy else 0)
+    sizes = (header.count, header.height, header.width)
+    parts = [
+        seal(_HEADER.pack(MAGIC, VERSION, flags, *sizes, header.model_id, header.seed, header.crc)),
+        write_chunk(b"S", _pack_stack(archive.stack)),
+    ]
+    if archive.steps is not None:
+        parts.append(write_chunk(b"Q", archive.steps))
+    if archive.names is not None:
+        block = "\0".join(archive.names).encode()
+        if len(block) > MAX_NAMES:
+            raise UsageError(f"the names of the images exceed {MAX_NAMES} bytes")
+        parts.append(write_chunk(b"n", squeeze(block)))
+    return b"".join(parts)
+
+
+def unpack(data: bytes) -> Archive:
+    """Parse a whole file. Raises BadFileError on anything that `pack` would not have written."""
+    return _unpack(*_parse(data))
+
+
+def info(data: bytes) -> Info:
+    """What a `.vlaa` file holds, without decoding its images. Raises BadFileError."""
+    header, chunks = _parse(data)
+    archive = _unpack(header, chunks)
+    sizes = {"header": _HEADER.size + CRC_SIZE}
+    for kind, payload in chunks.items():
+        name = _NAMES.get(kind, "unknown")
+        sizes[name] = sizes.get(name, 0) + chunk_size(payload)
+    return Info(header, VERSION, archive.stack, sizes, len(data))
+
+
+def safe_names(names: tuple[str, ...]) -> bool:
+    """Whether these can be the names of different files of one folder, on any system."""
+    bad = ("", ".", "..")
+    plain = all(
+        name not in bad and name.isprintable() and not set(name) & set('/\\:*?"<>|')
+        for name in names
+    )
+    return plain and len({name.casefold() for name in names}) == len(names)
+
+
+def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
+    """Header and payloads by chunk type, all CRCs checked."""
+    check_header(data, MAGIC, VERSION, _HEADER.size, ".vlaa")
+    _, _, flags, count, height, width, model_id, seed, crc = _HEADER.unpack_from(data)
+    if flags & ~(_COLOUR | _LOSSY):
+        raise BadFileError("the file uses flags of a newer vlaec")
+    colour, lossy = bool(flags & _COLOUR), bool(flags & _LOSSY)
+    try:
+        header = Header(count, height, width, colour, lossy, model_id, seed, crc)
+    except ValueError as error:
+        raise BadFileError(f"damaged file: {error}") from error
+    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
+    if b"S" not in chunks:
+        raise BadFileError("truncated file: the images' data is missing")
+    return header, chunks
+
+
+def _unpack(header: Header, chunks: dict[bytes, bytes]) -> Archive:
+    stack = _unpack_stack(chunks[b"S"])
+    if sum(stack.blocks) != header.count or 0 in stack.blocks:
+        raise BadFileError("damaged file: the blocks do not make up the archive's images")
+    steps = chunks.get(b"Q")
+    if (steps is not None) != header.lossy:
+        raise BadFileError("damaged file: the steps of z belong to lossy archives, and only there")
+    return Archive(header, stack, steps, _unpack_names(chunks.get(b"n"), header.count))
+
+
+def _pack_stack(stack: Stack) -> bytes:
+    excess = max(-(2**31) + 1, min(2**31 - 1, stack.excess))
+    numbers = (stack.initial, len(stack.blocks), *stack.blocks)
+    words = np.ascontiguousarray(stack.words, dtype="<u4").tobytes()
+    return _EXCESS.pack(excess) + b"".join(map(pack_varint, numbers)) + words
+
+
+def _unpack_stack(payload: bytes) -> Stack:
+    if len(payload) < _EXCESS.size:
+        raise BadFileError("damaged file: the stack is cut short")
+    (excess,) = _EXCESS.unpack_from(payload)
+    initial, start = unpack_varint(payload, _EXCESS.size, "count of initial words")
+    if initial > MAX_INITIAL:
+        raise BadFileError("damaged file: bad count of initial words")
+    count, start = unpack_varint(payload, start, "count of blocks")
+    blocks = []
+    for _ in range(count):
+        size, start = unpack_varint(payload, start, "size of a block")
+        blocks.append(size)
+    if (len(payload) - start) % 4:
+        raise BadFileError("damaged file: the stack is not a whole number of words")
+    words = np.frombuffer(payload, dtype="<u4", offset=start)
+    return Stack(words.astype(np.uint32), initial, excess, tuple(blocks))
+
+
+def _unpack_names(payload: bytes | None, count: int) -> tuple[str, ...] | None:
+    if payload is None:
+        return None
+    try:
+        names = tuple(expand(payload, MAX_NAMES, "names").decode().split("\0"))
+    except UnicodeDecodeError as error:
+        raise BadFileError("damaged file: the names are not UTF-8") from error
+    if len(names) != count or not safe_names(names):
+        raise BadFileError("damaged file: these cannot be the names of the images")
+    return names
