@@ -1,7 +1,7 @@
 """Lossless archives of test images: size against -ELBO and other formats, speed, exactness.
 
     python -m benchmarks.archive --model mnist-static --data DATA --dataset mnist-static \\
-        --images 1000 --out benchmarks/paper/archive-mnist-static.json
+        --images 1000 --out benchmarks/results/paper/archive-mnist-static.json
 
 The archive is extracted once in this process and once in another one per setting of threads and
 instruction sets; all must give back every bit. Other formats get one file per image, and one
@@ -16,13 +16,11 @@ import io
 import json
 import math
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.exactness import SETTINGS
-from benchmarks.paper.record import evenly, machine, write
+from benchmarks.common import SETTINGS, command, evenly, machine, write
 from benchmarks.paper.sets import load_test
 from vlaec import zoo
 from vlaec.bench.codecs import make_codec
@@ -98,11 +95,11 @@ def agreement(data: bytes, expected: str) -> dict[str, bool]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "set.vlaa"
         path.write_bytes(data)
-        command = [sys.executable, "-m", "benchmarks.archive", "--extract", str(path)]
+        call = [sys.executable, "-m", "benchmarks.archive", "--extract", str(path)]
         found = {}
         for setting in SETTINGS:
             environment = {**os.environ, **setting}
-            out = subprocess.run(command, env=environment, capture_output=True, text=True)
+            out = subprocess.run(call, env=environment, capture_output=True, text=True)
             name = " ".join("=".join(item) for item in setting.items())
             found[name] = out.stdout.strip() == expected
     return found
@@ -168,9 +165,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     start = time.monotonic()
     result = {"kind": "archive", **measure(args)}
-    result["command"] = "python -m benchmarks.archive " + shlex.join(
-        "DATA" if before == "--data" else argument for before, argument in pairwise(sys.argv)
-    )
+    result["command"] = command("archive", sys.argv[1:])
     result["minutes"] = round((time.monotonic() - start) / 60, 1)
     result["machine"] = machine()
     print(json.dumps(result, indent=1))

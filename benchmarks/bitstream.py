@@ -1,6 +1,6 @@
 """What bits-back saves, and how close files come to the model's -log2 p.
 
-python benchmarks/bitstream.py --out benchmarks/bitstream.json IMAGE ...
+python -m benchmarks.bitstream --out benchmarks/results/bitstream.json IMAGE ...
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.common import write
 from vlaec import images, zoo
 from vlaec.photo import codec, container
 from vlaec.photo.latent_coder import LatentCoder
@@ -65,13 +66,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     result = {
-        "command": f"python benchmarks/bitstream.py {len(args.images)} images",
+        "command": f"python -m benchmarks.bitstream {len(args.images)} images",
         "qualities": {str(q): measure(args.images, q) for q in QUALITIES},
     }
-    text = json.dumps(result, indent=1)
-    print(text)
+    print(json.dumps(result, indent=1))
     if args.out:
-        args.out.write_text(text + "\n")
+        write(args.out, result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Do files decode to the same latent in other processes, thread counts and instruction sets?
 
-    python benchmarks/exactness.py --out benchmarks/exactness.json IMAGE ...
+    python -m benchmarks.exactness --out benchmarks/results/exactness.json IMAGE ...
 
 Every picture is compressed here and its latent decoded in one process per setting. Decoding fails
 unless the CRC of the latent and the emptiness of the stack agree; the hashes are compared besides.
@@ -17,17 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.common import SETTINGS, write
 from vlaec import images, zoo
 from vlaec.photo import codec, container
 
-SETTINGS: list[dict[str, str]] = [
-    {"OMP_NUM_THREADS": "1"},
-    {"OMP_NUM_THREADS": "2"},
-    {"ATEN_CPU_CAPABILITY": "avx2"},
-    {"ATEN_CPU_CAPABILITY": "default"},
-    {"ONEDNN_MAX_CPU_ISA": "AVX2"},
-    {"ONEDNN_MAX_CPU_ISA": "SSE41"},
-]
 QUALITIES = (10, 50, 90)
 
 
@@ -64,7 +57,7 @@ def main() -> None:
         agreement = {}
         for setting in SETTINGS:
             out = subprocess.run(
-                [sys.executable, __file__, "--decode", *map(str, files)],
+                [sys.executable, "-m", "benchmarks.exactness", "--decode", *map(str, files)],
                 env={**os.environ, **setting},
                 capture_output=True,
                 text=True,
@@ -73,15 +66,14 @@ def main() -> None:
             same = sum(a == b for a, b in zip(json.loads(out.stdout), expected, strict=True))
             agreement[" ".join("=".join(item) for item in setting.items())] = same
     result = {
-        "command": f"python benchmarks/exactness.py {len(args.images)} images",
+        "command": f"python -m benchmarks.exactness {len(args.images)} images",
         "models": sorted({zoo.find(quality=quality).name for quality in QUALITIES}),
         "files": len(files),
         "files_with_the_same_latent": agreement,
     }
-    text = json.dumps(result, indent=1)
-    print(text)
+    print(json.dumps(result, indent=1))
     if args.out:
-        args.out.write_text(text + "\n")
+        write(args.out, result)
     if any(same != len(files) for same in agreement.values()):
         raise SystemExit("some latents differ")
 

@@ -1,6 +1,6 @@
 """The README's picture: original, texture 0 and default texture of one file, side by side.
 
-python benchmarks/figure.py examples/photo.png --quality 30 --out docs/photo.png
+python -m benchmarks.figure examples/photo.png --quality 30 --out docs/photo.png
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.common import RESULTS
 from benchmarks.texture.measure import TEMPERATURES
 from benchmarks.texture.render import read_layers, sample
 from benchmarks.texture.residuals import Tally, compare
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--quality", type=float, default=25)
     parser.add_argument("--model", help="a name from `vlaec models` (default: by quality)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "outbreaks.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     card = zoo.find(name=args.model, quality=args.quality)

@@ -1,6 +1,6 @@
 """The README's table: vlaec at each quality, and the other codecs at the same size.
 
-    python benchmarks/quality_table.py benchmarks/kodak/summary.json
+    python -m benchmarks.quality_table benchmarks/results/kodak/summary.json
 
 Reads what `vlaec bench` wrote. The others' values are interpolated between their own levels, linear
 in the logarithm of the rate; a dash stands where a codec does not reach the rate.

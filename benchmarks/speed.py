@@ -1,6 +1,6 @@
 """How long compressing and decompressing take, and how much memory a large picture needs.
 
-    python benchmarks/speed.py --threads 2 --out benchmarks/speed.json [IMAGE ...]
+    python -m benchmarks.speed --threads 2 --out benchmarks/results/speed.json [IMAGE ...]
 
 Times are medians over repetitions in one process, model loading and start-up excluded. Memory is
 the peak resident size of a process of its own. Without IMAGE the repository's photograph is tiled
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,23 +22,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.common import command, machine, tiled_photo, write
 from vlaec import zoo
 from vlaec.images import Picture
 from vlaec.photo import codec, container
 
-PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photo.png"
 LARGE = (3000, 4000)
-
-
-def tiled(height: int, width: int) -> Picture:
-    """The repository's photograph, mirrored until it fills [height, width, 3]."""
-    with Image.open(PHOTO) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    grown = [
-        (0, max(0, size - have))
-        for size, have in zip((height, width), pixels.shape[:2], strict=True)
-    ]
-    return Picture(np.pad(pixels, [*grown, (0, 0)], mode="reflect")[:height, :width].copy())
 
 
 def median_seconds(job: Callable[[], object], repetitions: int) -> float:
@@ -71,8 +59,8 @@ def measure(pictures: list[Picture], quality: float, repetitions: int) -> dict[s
 
 def peak_memory(job: str, threads: int) -> dict[str, float]:
     """Peak resident gigabytes and seconds of one large job in a process of its own."""
-    command = [sys.executable, __file__, "--job", job, "--threads", str(threads)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    call = [sys.executable, "-m", "benchmarks.speed", "--job", job, "--threads", str(threads)]
+    out = subprocess.run(call, capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(out.stdout)
     return result
 
@@ -85,7 +73,7 @@ def large_job(job: str) -> None:
     path = Path(__file__).with_name(".large.vlae")
     start = time.perf_counter()
     if job == "compress":
-        path.write_bytes(own.encode(tiled(*LARGE), 50))
+        path.write_bytes(own.encode(tiled_photo(*LARGE), 50))
     else:
         own.decode(container.unpack(path.read_bytes()), texture=1.0)
         path.unlink()
@@ -112,20 +100,18 @@ def main() -> None:
     for path in args.images:
         with Image.open(path) as image:
             pictures.append(Picture(np.asarray(image.convert("RGB"))))
-    pictures = pictures or [tiled(512, 768)]
+    pictures = pictures or [tiled_photo(512, 768)]
     result = {
-        "command": "python benchmarks/speed.py " + " ".join(sys.argv[1:]),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
+        "command": command("speed", sys.argv[1:]),
+        "machine": machine(),
         "model": zoo.find(quality=args.quality).name,
         "pictures": [f"{p.width}x{p.height}" for p in pictures],
         "median_seconds": measure(pictures, args.quality, args.repetitions),
         "4000x3000": {job: peak_memory(job, args.threads) for job in ("compress", "decompress")},
     }
-    text = json.dumps(result, indent=1)
-    print(text)
+    print(json.dumps(result, indent=1))
     if args.out:
-        args.out.write_text(text + "\n")
+        write(args.out, result)
 
 
 if __name__ == "__main__":

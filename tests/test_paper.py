@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save
 
+from benchmarks.common import RESULTS, evenly
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import colour, density, identity, table
 from benchmarks.paper.baselines import ROWS
 from benchmarks.paper.figure import GAP, LINE
-from benchmarks.paper.record import evenly
 from vlaec.bench.likelihood import likelihoods
 from vlaec.networks.set_config import SET_PRESETS, SetConfig
 from vlaec.networks.sets import SetVLAE
@@ -33,7 +33,6 @@ SMALL = replace(
 )
 SMALL_COLOUR = replace(SET_PRESETS["tiny-colour"], height=32, width=32)
 RANDOM = np.random.default_rng(0)
-BENCHMARKS = Path(paper.__file__).parent.parent
 
 
 def digits(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +170,7 @@ def test_commands_on_colour(workplace: Path) -> None:
 
 @pytest.mark.parametrize("name", ["paper", "cifar10"])
 def test_committed_tables_are_those_of_their_results(name: str) -> None:
-    folder = BENCHMARKS / name
+    folder = RESULTS / name
     assert (folder / "table.md").read_text() == table.report(table.read_results(folder))
 
 

@@ -1,1 +1,1 @@
-"""The paper's table and figures (Chen et al. 2016), measured. See README.md."""
+"""The paper's table and figures (Chen et al. 2016), measured."""

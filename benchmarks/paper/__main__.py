@@ -8,8 +8,9 @@
     python -m benchmarks.paper baselines  --data DATA --dataset mnist-static --minutes 4
     python -m benchmarks.paper table      --results FOLDER
 
-DATA is a folder with the sets' files (docs/TRAINING.md). Results are JSON files; `table` writes all
-those in a folder (benchmarks/paper unless told) as table.md. `fields` and `colour` take CIFAR-10.
+DATA is a folder with the sets' files (docs/TRAINING.md). Results are JSON files;
+`table` writes all those in a folder (benchmarks/results/paper unless told) as table.md. `fields`
+and `colour` take CIFAR-10.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.common import RESULTS, evenly, write
 from vlaec.errors import VlaecError
 from vlaec.train.photo.recipe import Budget
 from vlaec.train.sets.data import DATASETS, load
 from vlaec.train.sets.recipe import SET_RECIPES
 
 from . import baselines, density, identity, table
-from .record import Recorder, evenly, write
+from .record import Recorder
 from .sets import NamedModel, load_model, load_test
 
-HERE = Path(__file__).parent
-CIFAR10 = HERE.parent / "cifar10"
+PAPER, CIFAR10 = RESULTS / "paper", RESULTS / "cifar10"
 COLOUR = "cifar10"
 BINARY = tuple(name for name in DATASETS if name != COLOUR)
 
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     drawn.add_argument("--images", type=_positive, default=10)
     drawn.add_argument("--decompressions", type=_positive, default=4)
     drawn.add_argument("--scale", type=_positive, default=2)
-    drawn.add_argument("--out", type=Path, default=HERE, help="folder")
+    drawn.add_argument("--out", type=Path, default=PAPER, help="folder")
 
     kept = commands.add_parser("identity", help="whether lossy digits stay what they were")
     kept.set_defaults(run_command=_identity)
@@ -115,11 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     rows.add_argument("--images", type=_positive, default=500)
     rows.add_argument("--samples", type=_positive, default=256)
     rows.add_argument("--runs", type=Path, default=Path("runs/baselines"))
-    rows.add_argument("--out", type=Path, default=HERE / "baselines.json")
+    rows.add_argument("--out", type=Path, default=PAPER / "baselines.json")
 
     text = commands.add_parser("table", help="all results as Markdown")
     text.set_defaults(run_command=_table)
-    text.add_argument("--results", type=Path, default=HERE, help="folder of JSON files")
+    text.add_argument("--results", type=Path, default=PAPER, help="folder of JSON files")
     text.add_argument("--out", type=Path, help="default: table.md in that folder")
 
     for command in commands.choices.values():

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import evenly
 from vlaec.bench.likelihood import (
     Estimate,
     Likelihoods,
@@ -20,8 +21,6 @@ from vlaec.bench.likelihood import (
     likelihoods,
 )
 from vlaec.networks.sets import SetVLAE
-
-from .record import evenly
 
 Summary = dict[str, Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .record import Result
+from benchmarks.common import Result
 
 # Chen et al. 2016: NLL of a VLAE in nats, by 4 096 samples; that of OMNIGLOT is fine-tuned.
 PAPER_NLL = {

@@ -1,6 +1,6 @@
 """Measure and draw what resampled texture is worth.
 
-    python -m benchmarks.texture --data DIR [--model NAME] [--out benchmarks/texture]
+    python -m benchmarks.texture --data DIR [--model NAME] [--out FOLDER]
 
 DIR holds `kodak`, `photos` and `lpips` (metric weights). Writes `README.md`, `results.json`,
 contact sheets and figures; needs the `bench` extra. 24 photographs take a quarter of an hour on
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.common import RESULTS
 from vlaec.train.photo.data import photo_paths
 
 from .figures import write_figures
@@ -88,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.texture", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", help="a name from `vlaec models` (default: by quality)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=RESULTS / "texture-report")
     parser.add_argument("--photos", choices=["kodak", "validation"], default="kodak")
     parser.add_argument("--limit", type=int, help="use only the first photographs")
     parser.add_argument("--only", nargs="+", help="use only photographs of these names")

@@ -1,1 +1,0 @@
-"""Which scale the texture should have: windows of one PixelCNN, and a pyramid of small ones."""
