@@ -19,13 +19,31 @@ def photo() -> Path:
 
 
 @pytest.fixture(scope="session")
-def kodak() -> list[Path]:
-    """The 24 Kodak photographs; skips where they are absent (VLAEC_DATA names their parent)."""
-    folder = Path(os.environ.get("VLAEC_DATA", ROOT.parent / "shared" / "data")) / "kodak"
-    pictures = sorted(folder.glob("*.png"))
+def data_dir() -> Path:
+    """The folder that VLAEC_DATA names, with pictures and weights; skips where it is not set."""
+    if "VLAEC_DATA" not in os.environ:
+        pytest.skip("needs data: set VLAEC_DATA")
+    return Path(os.environ["VLAEC_DATA"])
+
+
+@pytest.fixture(scope="session")
+def kodak(data_dir: Path) -> list[Path]:
+    """The 24 Kodak photographs; skips where they are absent."""
+    pictures = sorted((data_dir / "kodak").glob("*.png"))
     if not pictures:
-        pytest.skip(f"no Kodak photographs in {folder}; set VLAEC_DATA")
+        pytest.skip(f"no Kodak photographs in {data_dir / 'kodak'}")
     return pictures
+
+
+@pytest.fixture(scope="session")
+def perceptual_weights(request: pytest.FixtureRequest) -> Path:
+    """Folder of the LPIPS and DISTS weights: VLAEC_WEIGHTS, or `lpips` in the data folder."""
+    given = os.environ.get("VLAEC_WEIGHTS")
+    folder = Path(given) if given else Path(request.getfixturevalue("data_dir")) / "lpips"
+    for name in ("lpips_alex.npz", "lpips_vgg.npz", "dists_alpha_beta.npz"):
+        if not (folder / name).is_file():
+            pytest.skip(f"no {name} in {folder}")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from vlaec.networks.made import MADE, MaskedConv
 
@@ -51,10 +51,10 @@ def test_the_masked_weights_are_plain_convolutions() -> None:
     hidden = x
     for layer in made.network:
         if isinstance(layer, MaskedConv):
-            hidden = functional.conv2d(hidden, layer.masked_weight, layer.bias)
+            hidden = F.conv2d(hidden, layer.masked_weight, layer.bias)
         else:
             hidden = layer(hidden)
-    direct = functional.conv2d(x, made.direct.masked_weight, made.direct.bias)
+    direct = F.conv2d(x, made.direct.masked_weight, made.direct.bias)
     assert torch.equal(torch.cat(made(x), 1), hidden + direct)
     assert not any("mask" in name for name in made.state_dict())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import torch.nn.functional as F  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from vlaec.metrics.perceptual import (  # noqa: E402
@@ -20,17 +20,10 @@ from vlaec.metrics.perceptual import (  # noqa: E402
     weights_dir,
 )
 
-DATA = Path(os.environ.get("VLAEC_DATA", Path(__file__).parents[2] / "shared" / "data"))
-WEIGHTS = Path(os.environ.get("VLAEC_WEIGHTS", DATA / "lpips"))
-
-needs_weights = pytest.mark.skipif(
-    not (WEIGHTS / "lpips_vgg.npz").is_file(), reason=f"no LPIPS weights in {WEIGHTS}"
-)
-
 
 def blurred(x: torch.Tensor) -> torch.Tensor:
     """A 5x5 box blur, rounded to 8 bits."""
-    y = torch.nn.functional.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
+    y = F.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
     return (y * 255).round() / 255
 
 
@@ -48,9 +41,9 @@ def plain_conv(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, pad: in
     return np.maximum(np.einsum("chwij,ocij->ohw", windows, w, optimize=True) + b[:, None, None], 0)
 
 
-def plain_lpips_alex(a: np.ndarray, b: np.ndarray) -> float:
+def plain_lpips_alex(a: np.ndarray, b: np.ndarray, weights: Path) -> float:
     """LPIPS as the paper words it, in numpy, for `[3, H, W]` in [0, 1]."""
-    file = np.load(WEIGHTS / "lpips_alex.npz")
+    file = np.load(weights / "lpips_alex.npz")
     shift = np.array([-0.030, -0.088, -0.188])[:, None, None]
     scale = np.array([0.458, 0.448, 0.450])[:, None, None]
     maps = []
@@ -71,32 +64,27 @@ def plain_lpips_alex(a: np.ndarray, b: np.ndarray) -> float:
     )
 
 
-@needs_weights
-def test_lpips_agrees_with_an_independent_implementation() -> None:
+def test_lpips_agrees_with_an_independent_implementation(perceptual_weights: Path) -> None:
     a, b = noise_pair()
-    expected = plain_lpips_alex(a[0].numpy(), b[0].numpy())
-    assert LPIPS.load(WEIGHTS)(a, b).item() == pytest.approx(expected, abs=1e-4)
+    expected = plain_lpips_alex(a[0].numpy(), b[0].numpy(), perceptual_weights)
+    assert LPIPS.load(perceptual_weights)(a, b).item() == pytest.approx(expected, abs=1e-4)
 
 
-@needs_weights
-def test_official_values_on_a_blurred_photo() -> None:
+def test_official_values_on_a_blurred_photo(perceptual_weights: Path, kodak: list[Path]) -> None:
     """Values of the authors' own code (lpips 0.1.4, DISTS_pytorch 0.1) on the same pair."""
-    photo = DATA / "kodak" / "kodim01.png"
-    if not photo.is_file():
-        pytest.skip(f"no {photo}")
-    with Image.open(photo) as image:
+    with Image.open(kodak[0]) as image:
         pixels = np.array(image)[:192, :256]
     a = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     b = blurred(a)
-    assert LPIPS.load(WEIGHTS, "alex")(a, b).item() == pytest.approx(0.38668, abs=1e-4)
-    assert LPIPS.load(WEIGHTS, "vgg")(a, b).item() == pytest.approx(0.35153, abs=1e-4)
-    assert DISTS.load(WEIGHTS)(a, b).item() == pytest.approx(0.24475, abs=1e-4)
+    assert LPIPS.load(perceptual_weights, "alex")(a, b).item() == pytest.approx(0.38668, abs=1e-4)
+    assert LPIPS.load(perceptual_weights, "vgg")(a, b).item() == pytest.approx(0.35153, abs=1e-4)
+    assert DISTS.load(perceptual_weights)(a, b).item() == pytest.approx(0.24475, abs=1e-4)
 
 
-@needs_weights
 @pytest.mark.parametrize("metric", ["alex", "vgg", "dists"])
-def test_zero_for_equals_and_finite_gradients(metric: str) -> None:
-    net = DISTS.load(WEIGHTS) if metric == "dists" else LPIPS.load(WEIGHTS, metric)
+def test_zero_for_equals_and_finite_gradients(metric: str, perceptual_weights: Path) -> None:
+    folder = perceptual_weights
+    net = DISTS.load(folder) if metric == "dists" else LPIPS.load(folder, metric)
     a, b = noise_pair()
     black = torch.zeros_like(a)
     assert net(a, a).item() == pytest.approx(0, abs=1e-5)
@@ -108,19 +96,17 @@ def test_zero_for_equals_and_finite_gradients(metric: str) -> None:
     assert not list(net.parameters()) and not net.state_dict()
 
 
-@needs_weights
-def test_too_small_pictures_and_unknown_nets_are_named() -> None:
-    net = LPIPS.load(WEIGHTS)
+def test_too_small_pictures_and_unknown_nets_are_named(perceptual_weights: Path) -> None:
+    net = LPIPS.load(perceptual_weights)
     with pytest.raises(ValueError, match="30x40"):
         net.features(torch.zeros(1, 3, 40, 30))
     assert net(torch.zeros(1, 3, net.min_side, net.min_side), torch.zeros(1, 3, 31, 31)).item() == 0
     with pytest.raises(KeyError, match="squeeze"):
-        LPIPS.load(WEIGHTS, "squeeze")
+        LPIPS.load(perceptual_weights, "squeeze")
 
 
-@needs_weights
-def test_patch_features() -> None:
-    net = PatchFeatures.load(WEIGHTS, patch=32)
+def test_patch_features(perceptual_weights: Path) -> None:
+    net = PatchFeatures.load(perceptual_weights, patch=32)
     a, _ = noise_pair(80)
     assert net(a).shape == (4, 256)
     with pytest.raises(ValueError, match="no whole patch"):

@@ -21,7 +21,6 @@ from vlaec.train.sets import data as sets_data
 from vlaec.train.sets.data import DATASETS, binarise, load
 from vlaec.train.sets.matlab import read_matlab
 
-DATA = Path(os.environ.get("VLAEC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 RANDOM = np.random.default_rng(0)
 SIZES = {"train": 4, "valid": 2, "test": 3}
 
@@ -289,10 +288,12 @@ def test_binarise_draws_with_the_grey_value_as_probability() -> None:
         ("caltech", (4_100, 2_264, 2_307), 0.551),
     ],
 )
-def test_published_files(dataset: str, sizes: tuple[int, ...], share: float) -> None:
-    folder = DATA / "binary"
+def test_published_files(
+    dataset: str, sizes: tuple[int, ...], share: float, data_dir: Path
+) -> None:
+    folder = data_dir / "binary"
     if not folder.is_dir():
-        pytest.skip(f"no binary sets in {folder}; set VLAEC_DATA")
+        pytest.skip(f"no binary sets in {folder}")
     data = load(dataset, folder)
     splits = (data.train, data.validation, data.test)
     assert tuple(map(len, splits)) == sizes

@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from vlaec.networks import SET_PRESETS, SetConfig, SetVLAE
 from vlaec.networks.pixelcnn import window_offsets
@@ -113,7 +113,7 @@ def test_the_presets_start_near_the_prior(preset: str) -> None:
     config = SET_PRESETS[preset]
     x = images(config)
     if config.kind == "colour":
-        coarse = functional.interpolate(x[:, :, ::8, ::8], scale_factor=8, mode="bilinear")
+        coarse = F.interpolate(x[:, :, ::8, ::8], scale_factor=8, mode="bilinear")
         x = (coarse * 255).round() / 255
     kl, likelihood = make(config, loud=False).elbo(x)
     uniform = config.subpixels * math.log(2 if config.kind == "binary" else 256)

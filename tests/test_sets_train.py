@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
 
@@ -245,7 +246,7 @@ def test_shifts_move_whole_images_and_repeat_their_edges() -> None:
     x = torch.rand(40, 2, 6, 7)
     moved = shifted(x, 2)
     assert moved.shape == x.shape
-    padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="replicate")
+    padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
     places = {(r, c): padded[:, :, r : r + 6, c : c + 7] for r in range(5) for c in range(5)}
     found = [{at for at, every in places.items() if every[i].equal(moved[i])} for i in range(40)]
     assert all(found)  # every image is where some shift takes it

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from training import RECIPE
 
@@ -152,7 +153,7 @@ def test_ms_ssim_counts_as_distortion() -> None:
 def pair(side: int, channels: int = 3) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     a = torch.rand(2, channels, side, side + 7, generator=generator)
-    a = nn.functional.avg_pool2d(a, 5, 1, 2)
+    a = F.avg_pool2d(a, 5, 1, 2)
     return a, (a + 0.05 * torch.randn(a.shape, generator=generator)).clamp(0, 1)
 
 

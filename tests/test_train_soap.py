@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlaec.train.soap import SOAP, UPDATE_BOUND
@@ -28,7 +29,7 @@ def fit(optimiser: str, steps: int) -> float:
     torch.manual_seed(0)
     student = nn.Conv2d(16, 16, 3, padding=1)
     x = mixed(8, 16)
-    target = nn.functional.conv2d(x, torch.randn(16, 16, 3, 3) * 3, padding=1)
+    target = F.conv2d(x, torch.randn(16, 16, 3, 3) * 3, padding=1)
     parameters = list(student.parameters())
     chosen: torch.optim.Optimizer = SOAP(parameters, 0.02 / UPDATE_BOUND)
     if optimiser == "adam":
