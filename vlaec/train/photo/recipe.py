@@ -116,13 +116,14 @@ class Recipe:
         return cls(**own | {"model": PhotoConfig.from_dict(values.get("model", {}))})
 
 
-def _by_name(values: dict[str, Any]) -> dict[str, Any]:
+def _by_name(values: Any) -> dict[str, Any]:
     """A recipe whose weights are fields of their own, as they were before 0.1, in today's form."""
+    if not isinstance(values, dict):
+        raise ValueError("no fields with names")
     if "weights" in values:
         return values
     weights, crops, rest = dict(DEFAULT_WEIGHTS), {"vgg_lpips": 2}, {}
-    for name in values:
-        value = values[name]  # JSON that holds no fields at all is refused here
+    for name, value in values.items():
         if name in OLD_WEIGHTS:
             weights[OLD_WEIGHTS[name]] = value
         elif name in OLD_CROPS:
