@@ -13,7 +13,7 @@ from golden_sets.make import make_images, save_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vlaec.coding.symbols import initial_words
+from vlaec.coding.ans import initial_words
 from vlaec.errors import BadFileError, BadImageError, ModelMissingError, UsageError
 from vlaec.networks import SET_PRESETS, SetConfig
 from vlaec.sets import archive, container

@@ -6,30 +6,40 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from photo_models import exact_prior
 
+from vlaec.coding import exact
+from vlaec.coding.exact import (
+    ACTIVATION_GRID,
+    ExactConv,
+    ExactNetwork,
+    GridError,
+    relu,
+    shuffle,
+    to_grid,
+    unshuffle,
+)
 from vlaec.networks import PRESETS, PhotoVLAE
 from vlaec.networks.blocks import level_weights
-from vlaec.photo.exact_prior import (
-    ACTIVATION_GRID,
-    SCALES,
-    ExactNetwork,
-    ExactPrior,
-    Gaussians,
-    GridError,
-)
+from vlaec.photo import exact_prior as prior_module
+from vlaec.photo.exact_prior import ExactPrior
 
 
-def make_prior() -> tuple[PhotoVLAE, ExactPrior]:
+def make_prior(level_path: bool = False) -> tuple[PhotoVLAE, ExactPrior]:
     torch.manual_seed(3)
-    model = PhotoVLAE(PRESETS["tiny"]).eval().requires_grad_(False)
+    config = replace(PRESETS["tiny"], level_path=level_path)
+    model = PhotoVLAE(config).eval().requires_grad_(False)
     for network in model.prior.parameters_of:
         network[-1].weight.normal_(std=0.3)
-    return model, ExactPrior(model.prior, model.config)
+    if model.prior.level_scale is not None:
+        model.prior.level_scale.normal_()
+    return model, exact_prior(model)
 
 
 def fingerprint() -> str:
@@ -51,21 +61,19 @@ def fingerprint() -> str:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"ATEN_CPU_CAPABILITY": "avx2"},
-        {"ATEN_CPU_CAPABILITY": "default"},
-        {"ONEDNN_MAX_CPU_ISA": "AVX2"},
-        {"ONEDNN_MAX_CPU_ISA": "SSE41"},
-        {"OMP_NUM_THREADS": "1"},
-        {"OMP_NUM_THREADS": "2"},
+        {"OPENBLAS_CORETYPE": "Haswell"},
+        {"OPENBLAS_CORETYPE": "Prescott"},
+        {"VLAEC_THREADS": "1"},
+        {"VLAEC_THREADS": "3"},
     ],
     ids=lambda s: "-".join("=".join(item) for item in s.items()),
 )
 def test_same_bits_in_another_process(settings: dict[str, str]) -> None:
-    code = "from tests.test_exact import fingerprint; print(fingerprint())"
+    code = "from test_exact import fingerprint; print(fingerprint())"
     out = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **settings},
-        cwd=os.path.dirname(os.path.dirname(__file__)),
+        cwd=os.path.dirname(__file__),
         capture_output=True,
         text=True,
         check=True,
@@ -73,32 +81,63 @@ def test_same_bits_in_another_process(settings: dict[str, str]) -> None:
     assert out.stdout.strip() == fingerprint()
 
 
+def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = fingerprint()
+    monkeypatch.setattr(exact, "CHUNK", 7)
+    monkeypatch.setattr(prior_module, "HYPER_CELLS", 1)
+    monkeypatch.setattr(prior_module, "POSITIONS", 1)
+    assert fingerprint() == expected
+
+
+def on_grid(*shape: int) -> np.ndarray:
+    return to_grid(np.random.default_rng(0).normal(0, 300, shape))
+
+
+def random_conv(out: int, channels: int, kernel: int) -> ExactConv:
+    rng = np.random.default_rng(1)
+    return ExactConv(rng.normal(0, 0.2, (out, channels, kernel, kernel)), rng.normal(0, 1, out))
+
+
 def test_order_of_sums_does_not_matter() -> None:
-    torch.manual_seed(0)
-    conv = nn.Conv2d(40, 8, 1).requires_grad_(False)
-    x = (torch.randn(40, 5, 6).double() * 300 * ACTIVATION_GRID).round() / ACTIVATION_GRID
-    x = x.clamp(-1024, 1024)
-    order = torch.randperm(40)
-    shuffled = nn.Conv2d(40, 8, 1).requires_grad_(False)
-    shuffled.weight.copy_(conv.weight[:, order])
-    shuffled.bias.copy_(conv.bias)
-    a = ExactNetwork(nn.Sequential(conv))(x)
-    b = ExactNetwork(nn.Sequential(shuffled))(x[order])
-    assert torch.equal(a, b)
+    rng = np.random.default_rng(0)
+    weight, bias, x = rng.normal(0, 0.1, (8, 40, 1, 1)), rng.normal(0, 1, 8), on_grid(40, 1, 5, 6)
+    order = rng.permutation(40)
+    a, b = ExactConv(weight, bias)(x), ExactConv(weight[:, order], bias)(x[order])
+    assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 1, 1), (4, 40, 90)])
+def test_a_convolution_is_one(kernel: int, shape: tuple[int, int, int]) -> None:
+    conv, x = random_conv(6, 5, kernel), on_grid(5, *shape)
+    weight = conv.weight.reshape(6, kernel, kernel, 5).transpose(0, 3, 1, 2)
+    batch, weights = (torch.from_numpy(a) for a in (x.transpose(1, 0, 2, 3), weight))
+    bias = torch.from_numpy(conv.bias[:, 0])
+    plain = F.conv2d(batch, weights, bias, padding=kernel // 2).numpy()
+    assert np.abs(conv(x) - np.clip(plain, -1024, 1024).transpose(1, 0, 2, 3)).max() <= 2**-12
+    assert np.array_equal(conv(x) * ACTIVATION_GRID, np.rint(conv(x) * ACTIVATION_GRID))
 
 
 def test_at_agrees_with_the_whole_plane() -> None:
-    _, prior = make_prior()
-    network = prior._parameters[0]
-    x = torch.arange(14 * 35).double().view(-1, 5, 7)[:14] / 16
-    channels = network.layers[0].weight.shape[1] // 9
-    x = x.repeat(channels // 14 + 1, 1, 1)[:channels]
-    positions = torch.tensor([0, 6, 17, 34])
-    assert torch.equal(network.at(x, positions), network(x).flatten(1)[:, positions])
+    network = ExactNetwork(random_conv(6, 5, 3), relu, random_conv(4, 6, 1))
+    x = on_grid(5, 1, 9, 200)
+    positions = np.flatnonzero(np.add.outer(np.arange(9), np.arange(200)).ravel() % 2)
+    assert np.array_equal(network.at(x[:, 0], positions), network(x).reshape(4, -1)[:, positions])
 
 
-def test_agrees_with_the_trained_network() -> None:
-    model, prior = make_prior()
+@pytest.mark.parametrize("factor", [2, 3])
+def test_shuffles_are_torchs(factor: int) -> None:
+    x = on_grid(2 * factor**2, 1, 6, 12)
+    batch = torch.from_numpy(x).transpose(0, 1)
+    shuffled = F.pixel_shuffle(batch, factor).transpose(0, 1).numpy()
+    assert np.array_equal(shuffle(factor)(x), shuffled)
+    back = F.pixel_unshuffle(torch.from_numpy(shuffled).transpose(0, 1), factor)
+    assert np.array_equal(unshuffle(factor)(shuffled), back.transpose(0, 1).numpy())
+
+
+@pytest.mark.parametrize("level_path", [False, True])
+def test_agrees_with_the_trained_network(level_path: bool) -> None:
+    model, prior = make_prior(level_path)
     rng = np.random.default_rng(1)
     z = np.rint(rng.normal(0, 3, (16, 8, 12))).astype(np.int32)
     level = 0.37
@@ -118,19 +157,19 @@ def test_agrees_with_the_trained_network() -> None:
     torch.manual_seed(0)
     trained = model.prior(zt, zt, levels)
     w = (q_mean + noise)[0]
-    exact_w = (w * 16).round().double() / 16
-    scaled = torch.cat([exact_w / 16, torch.from_numpy(weights)[:, None, None].expand(-1, 2, 3)])
-    features = prior._synthesis(scaled)[:, :8, :12].relu()
+    features = prior.features((w.numpy() * 16).round().ravel() / 16, weights, 8, 12)
     for group in prior.groups:
         positions, g = prior.group(group, z, features if group.uses_hyper else None, weights)
         mean = trained.mean[0, group.start : group.stop].flatten(1)[:, positions]
         np.testing.assert_allclose(g.means, mean.numpy(), atol=0.05)
+        log_scale = trained.log_scale[0, group.start : group.stop].flatten(1)[:, positions]
+        np.testing.assert_allclose(g.log_scales, log_scale.numpy(), atol=0.07)
 
 
 def test_a_group_reads_only_what_is_known() -> None:
     _, prior = make_prior()
     weights = prior.level_weights(5000)
-    features = torch.zeros(8, 6, 6).double()
+    features = np.zeros((8, 6, 6), np.float32)
     rng = np.random.default_rng(0)
     z = rng.integers(-5, 6, (16, 6, 6)).astype(np.int32)
     checker = np.add.outer(np.arange(6), np.arange(6)) % 2
@@ -145,22 +184,8 @@ def test_a_group_reads_only_what_is_known() -> None:
 
 
 def test_too_large_weights_are_refused() -> None:
-    conv = nn.Conv2d(4, 1, 1).requires_grad_(False)
-    conv.weight.fill_(9000.0)
     with pytest.raises(GridError):
-        ExactNetwork(nn.Sequential(conv))
-
-
-def test_unknown_layers_are_refused() -> None:
-    with pytest.raises(TypeError):
-        ExactNetwork(nn.Sequential(nn.GELU()))
-
-
-def test_scale_table() -> None:
-    np.testing.assert_allclose(np.log(SCALES), -2.25 + np.arange(64) / 8, atol=1e-4)
-    g = Gaussians(torch.zeros(3).double(), torch.tensor([-99.0, 0.0, 99.0]).double())
-    assert g.indices.tolist() == [0, 18, 63]
-    assert g.scales[1] == 1.0
+        ExactConv(np.full((1, 4, 1, 1), 9000.0), np.zeros(1))
 
 
 def test_level_weights_are_exact_and_complete() -> None:

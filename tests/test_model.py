@@ -10,9 +10,8 @@ import torch
 
 from vlaec.networks import PRESETS, PhotoConfig, PhotoVLAE
 from vlaec.networks.blocks import level_weights
-from vlaec.networks.config import RECEPTIVE_FIELDS
+from vlaec.networks.config import RECEPTIVE_FIELDS, coding_groups
 from vlaec.networks.pixelcnn import PixelCNN, window_offsets
-from vlaec.networks.prior import coding_groups
 
 
 def make(config: PhotoConfig) -> PhotoVLAE:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vlaec.coding.gaussian import LATENT_BOUND
 from vlaec.networks import PRESETS, PhotoVLAE
 from vlaec.networks.blocks import level_weights
-from vlaec.networks.prior import LATENT_BOUND, gaussian_bits
+from vlaec.networks.prior import gaussian_bits
 from vlaec.photo.quantise import quantise
 
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vlaec import zoo
-from vlaec.coding import exact as exact_sets
-from vlaec.coding.exact import ExactConv, exact_copy
+from vlaec.coding.ans import initial_words, new_stack
+from vlaec.coding.exact import GridError
+from vlaec.coding.gaussian import SCALES, Gaussians
 from vlaec.coding.symbols import (
     INTEGER_BOUND,
     REACH,
@@ -28,16 +29,15 @@ from vlaec.coding.symbols import (
     StackReader,
     StackWriter,
     draw,
-    initial_words,
-    new_stack,
     put_back,
 )
 from vlaec.networks import SET_PRESETS, SetConfig
-from vlaec.photo.exact_prior import SCALES, Gaussians, GridError, to_grid
 from vlaec.sets import coder as set_coder
 from vlaec.sets import exact_pixels
+from vlaec.sets import exact_torch as exact_sets
 from vlaec.sets.archive import load_archiver
 from vlaec.sets.coder import SetCoder, wavefronts
+from vlaec.sets.exact_torch import ExactConv, exact_copy, to_grid
 
 BINARY, COLOUR = SET_PRESETS["tiny-binary"], SET_PRESETS["tiny-colour"]
 VARIANTS = {
@@ -244,8 +244,8 @@ def test_tables_of_scales_and_weights() -> None:
 def test_putting_back_undoes_drawing(seed: int, count: int, log_scale: float) -> None:
     rng = np.random.default_rng(seed)
     gaussians = Gaussians(
-        torch.from_numpy(rng.uniform(-1023, 1023, (count, 2))),
-        torch.from_numpy(rng.normal(log_scale, 0.4, (count, 2))).clamp_max(5.0),
+        rng.uniform(-1023, 1023, (count, 2)),
+        np.minimum(rng.normal(log_scale, 0.4, (count, 2)), 5.0),
     )
     words = initial_words(4 * count + 8)
     stack = new_stack(words)
@@ -258,7 +258,7 @@ def test_putting_back_undoes_drawing(seed: int, count: int, log_scale: float) ->
 
 def test_draws_are_gaussian() -> None:
     count = 40000
-    gaussians = Gaussians(torch.zeros(count).double(), torch.full((count,), 2.25).double())
+    gaussians = Gaussians(np.zeros(count), np.full(count, 2.25))
     z = draw(new_stack(initial_words(count)), gaussians) / SCALES[36]
     assert abs(z.mean()) < 0.02 and z.std() == pytest.approx(1, abs=0.02)
     # Bits without meaning must not give symbols without meaning: no tails beyond the Gaussian's.

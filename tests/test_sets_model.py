@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vlaec.coding.gaussian import LATENT_BOUND
 from vlaec.networks import SET_PRESETS, SetConfig, SetVLAE
 from vlaec.networks.pixelcnn import window_offsets
-from vlaec.networks.prior import LATENT_BOUND
 from vlaec.networks.set_config import WINDOWS
 from vlaec.networks.set_pixels import (
     LEVEL_LOG_START,

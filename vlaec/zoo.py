@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from .errors import ModelMissingError, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .networks import PhotoVLAE, SetVLAE
 
     Model = TypeVar("Model", PhotoVLAE, SetVLAE)
@@ -152,9 +152,9 @@ def _filled(card: Card, build: Callable[[dict[str, Any]], Model]) -> Model:
     import torch
 
     try:
-        config, tensors = _read_weights(card)
+        config, tensors = read_weights(card)
         model = build(config)
-        model.load_state_dict(tensors)
+        model.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
     # Convolutions run several times faster on CPUs in this memory format.
@@ -162,10 +162,10 @@ def _filled(card: Card, build: Callable[[dict[str, Any]], Model]) -> Model:
     return model.eval().requires_grad_(False)
 
 
-def _read_weights(card: Card) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config and float32 tensors of a weights file that is the one of its card."""
+def read_weights(card: Card) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Config and tensors of a weights file that is the one of its card."""
     from safetensors import SafetensorError
-    from safetensors.torch import load as load_tensors
+    from safetensors.numpy import load as load_tensors
 
     try:
         data = card.path.read_bytes()
@@ -175,7 +175,7 @@ def _read_weights(card: Card) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ModelMissingError(f"weights of model {card.name} are not those of its card")
     try:
         config = json.loads(_metadata(data)["config"])
-        return config, {k: v.float() for k, v in load_tensors(data).items()}
+        return config, load_tensors(data)
     except SafetensorError as error:
         raise ValueError(str(error)) from error
 

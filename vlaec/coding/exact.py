@@ -1,95 +1,197 @@
-"""Set models on the fixed grid: the trained module itself, with exact convolutions put in.
+"""Networks on a fixed grid, where every machine computes the same probabilities.
 
-What lies between two convolutions (sums, clamps, ReLU, shuffles, powers of two) treats elements
-one by one and so gives the same bits everywhere. A convolution sums, and float sums depend on
-their order; `ExactConv` sums multiples of 2^-28 below 2^25, as `photo.exact_prior` explains. With
-every convolution replaced, the model computes the same on every machine, for any batch.
+float32 cannot do this: one convolution gives different bits for AVX-512, AVX2 and SSE. Here
+weights are multiples of 2^-16, activations are rounded to multiples of 2^-12 and clamped to
++-1024 after every convolution, so each partial sum is a multiple of 2^-28 below 2^25 and float64
+holds it exactly, in whatever order it is added (compare Balle et al. 2019, integer networks).
+Convolutions are matrix products on gathered inputs: Winograd and FFT algorithms would round. What
+lies between two convolutions (sums, clamps, ReLU, shuffles, powers of two) treats elements one by
+one and so gives the same bits everywhere.
 """
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+import numpy as np
 
-from ..networks.made import MaskedConv
-from ..networks.sets import SetVLAE
-from ..photo.exact_prior import ACTIVATION_BOUND, WEIGHT_GRID, GridError, to_grid
+from ..threads import one_blas_thread, spread
 
-# Columns per matrix product: they stay in the cache, and no result depends on their number.
-COLUMNS = 2048
+WEIGHT_GRID = 2.0**16
+ACTIVATION_GRID = 2.0**12
+ACTIVATION_BOUND = 1024.0
+# Positions per matrix product: they stay in the cache, and no result depends on their number.
+CHUNK = 1024
 
 
-class ExactConv(nn.Module):
-    """A convolution of odd kernel with zero padding, [N, C, H, W] float64 -> [N, C', H, W].
+class GridError(ValueError):
+    """Weights too large for exact sums."""
 
-    The input is rounded to the activation grid and clamped; so is the output.
+
+class ExactConv:
+    """A convolution of odd kernel with zero padding, float64 on the activation grid.
 
     Raises:
         GridError: a sum could exceed what float64 holds exactly.
-        TypeError: a convolution of another kind.
     """
 
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        kernel = conv.kernel_size[0]
-        plain = conv.stride == (1, 1) and conv.groups == 1 and conv.dilation == (1, 1)
-        if not plain or conv.padding != (kernel // 2, kernel // 2) or conv.bias is None:
-            raise TypeError(f"no exact form of {conv}")
-        used = conv.masked_weight if isinstance(conv, MaskedConv) else conv.weight
-        taps = used.detach().double().flatten(2).permute(2, 0, 1)  # [k * k, out, in]
-        self.kernel = kernel
-        self.register_buffer("weight", _round_weight(taps))
-        self.register_buffer("bias", _round_weight(conv.bias.detach().double())[:, None])
-        largest = self.weight.abs().sum((0, 2)) * ACTIVATION_BOUND + self.bias[:, 0].abs()
-        if not bool((largest < 2.0**25).all()):
+    def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        """From weights [out, in, k, k], as they are used, and biases [out]."""
+        self.kernel = weight.shape[2]
+        # Taps before channels: then every tap of a window is one copy.
+        taps = weight.astype(np.float64).transpose(0, 2, 3, 1).reshape(len(weight), -1)
+        self.weight = round_weight(taps)  # [out, k * k * in]
+        self.bias = round_weight(bias.astype(np.float64))[:, None]
+        largest = np.abs(self.weight).sum(1) * ACTIVATION_BOUND + np.abs(self.bias[:, 0])
+        if not (largest < 2.0**25).all():
             raise GridError("the weights are too large for exact arithmetic")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As matrix products over all images at once: no sums but those of exact products."""
-        n, _, height, width = x.shape
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """[in, N, H, W] on the grid (see `to_grid`) -> [out, N, H, W] on the same grid; any
+        number of axes may follow the channels where the kernel is 1x1."""
+        if self.kernel == 1:
+            return self._pointwise(x)
+        n, height, width = x.shape[1:]
+        padded = self._pad(x)
+        out = np.empty((len(self.bias), *x.shape[1:]))
+        images, rows = max(1, CHUNK // (height * width)), max(1, CHUNK // width)
+
+        def part(start: tuple[int, int]) -> None:
+            image, top = start
+            several, bottom = slice(image, image + images), min(top + rows, height)
+            # [k * k, in, images, rows, W], filled by copies of shifted parts
+            window = np.empty((self.kernel**2, len(x), min(images, n - image), bottom - top, width))
+            for tap, target in enumerate(window):
+                down, right = divmod(tap, self.kernel)
+                target[...] = padded[:, several, top + down : bottom + down, right : right + width]
+            shape = window.shape[2:]
+            columns = window.reshape(self.weight.shape[1], -1)
+            out[:, several, top:bottom] = self._product(columns).reshape(-1, *shape)
+
+        with one_blas_thread():
+            starts = [(i, top) for i in range(0, n, images) for top in range(0, height, rows)]
+            spread(part, starts)
+        return out
+
+    def at(self, x: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """[in, H, W] -> [out, P] at flat positions [P]."""
+        if self.kernel == 1:
+            return self._pointwise(x.reshape(len(x), -1)[:, positions])
+        padded = self._pad(x[:, None])
+        stride = padded.shape[3]
+        flat = padded.reshape(len(x), -1)
+        # Flat index in the padded plane of the top-left tap of every position's window.
+        corner = positions // x.shape[2] * stride + positions % x.shape[2]
+        steps = np.arange(self.kernel)
+        taps = (steps[:, None] * stride + steps).ravel()
+        out = np.empty((len(self.bias), len(positions)))
+
+        def part(start: int) -> None:
+            places = corner[start : start + CHUNK]
+            window = np.empty((len(taps), len(flat), len(places)))
+            for shift, target in zip(taps, window, strict=True):
+                np.take(flat, places + shift, axis=1, out=target, mode="clip")
+            columns = window.reshape(self.weight.shape[1], -1)
+            out[:, start : start + CHUNK] = self._product(columns)
+
+        with one_blas_thread():
+            spread(part, range(0, len(positions), CHUNK))
+        return out
+
+    def _pad(self, x: np.ndarray) -> np.ndarray:
         margin = self.kernel // 2
-        wide = width + 2 * margin
-        # Channels first, and images and rows one after the other: then each tap of the window is
-        # the same matrix, some columns later. The columns between images and rows are waste.
-        padded = functional.pad(to_grid(x).transpose(0, 1), (margin,) * 4)  # [C, N, H', W']
-        flat = functional.pad(padded.flatten(1), (0, 2 * margin * (wide + 1)))
-        columns = padded[0].numel()
-        out = flat.new_empty(len(self.bias), columns)
-        for start in range(0, columns, COLUMNS):
-            stop = min(start + COLUMNS, columns)
-            part = self.bias.expand(-1, stop - start)
-            for tap, weight in enumerate(self.weight):
-                shift = tap // self.kernel * wide + tap % self.kernel
-                part = torch.addmm(part, weight, flat[:, start + shift : stop + shift])
-            out[:, start:stop] = to_grid(part)
-        valid = out.view(-1, n, height + 2 * margin, wide)[:, :, :height, :width]
-        return valid.transpose(0, 1)
+        c, n, height, width = x.shape
+        padded = np.zeros((c, n, height + 2 * margin, width + 2 * margin))
+        padded[:, :, margin : margin + height, margin : margin + width] = x
+        return padded
+
+    def _pointwise(self, x: np.ndarray) -> np.ndarray:
+        flat = x.reshape(len(x), -1)
+        out = np.empty((len(self.bias), flat.shape[1]))
+
+        def part(start: int) -> None:
+            out[:, start : start + CHUNK] = self._product(flat[:, start : start + CHUNK])
+
+        with one_blas_thread():
+            spread(part, range(0, flat.shape[1], CHUNK))
+        return out.reshape(len(out), *x.shape[1:])
+
+    def _product(self, columns: np.ndarray) -> np.ndarray:
+        """weight @ columns + bias on the grid."""
+        out = self.weight @ columns
+        out += self.bias
+        return to_grid(out, out)
 
 
-def exact_copy(model: SetVLAE) -> SetVLAE:
-    """A copy of `model` in float64 whose every convolution is an `ExactConv`.
-
-    Its methods take float64 and give values that every machine computes alike.
-
-    Raises:
-        GridError: weights too large.
-        TypeError: a layer without an exact form.
-    """
-    exact = copy.deepcopy(model).double().eval().requires_grad_(False)
-    for module in list(exact.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Conv2d):
-                setattr(module, name, ExactConv(child))
-    for parameter in exact.parameters():  # what is left: constants that enter as activations do
-        parameter.copy_(to_grid(parameter))
-    return exact
+Layer = Callable[[np.ndarray], np.ndarray]
 
 
-def _round_weight(weight: Tensor) -> Tensor:
-    return (weight * WEIGHT_GRID).round() / WEIGHT_GRID
+class ExactNetwork:
+    """Layers in sequence, [C, N, H, W] -> [C', N, H', W']."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = layers
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The output for an input on the activation grid."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def at(self, x: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """The output at flat `positions` [P] alone, [C, H, W] -> [C', P].
+
+        Only for networks whose one convolution wider than 1x1 is the first.
+        """
+        first, *rest = self.layers
+        assert isinstance(first, ExactConv)
+        out = first.at(x, positions)
+        for layer in rest:
+            out = layer(out)
+        return out
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0), in place."""
+    return np.maximum(x, 0, out=x)
+
+
+def unshuffle(factor: int) -> Layer:
+    """torch's pixel-unshuffle, [C, N, H, W] -> [C f f, N, H / f, W / f]."""
+
+    def layer(x: np.ndarray) -> np.ndarray:
+        c, n, height, width = x.shape
+        split = x.reshape(c, n, height // factor, factor, width // factor, factor)
+        return split.transpose(0, 3, 5, 1, 2, 4).reshape(
+            c * factor**2, n, height // factor, width // factor
+        )
+
+    return layer
+
+
+def shuffle(factor: int) -> Layer:
+    """torch's pixel-shuffle, the inverse of `unshuffle`."""
+
+    def layer(x: np.ndarray) -> np.ndarray:
+        c, n, height, width = x.shape
+        split = x.reshape(c // factor**2, factor, factor, n, height, width)
+        return split.transpose(0, 3, 4, 1, 5, 2).reshape(
+            c // factor**2, n, height * factor, width * factor
+        )
+
+    return layer
+
+
+def to_grid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Round to the activation grid and clamp; into `out`, which may be x itself."""
+    out = np.multiply(x, ACTIVATION_GRID, out=out)
+    np.rint(out, out=out)
+    np.multiply(out, 1 / ACTIVATION_GRID, out=out)
+    np.maximum(out, -ACTIVATION_BOUND, out=out)
+    return np.minimum(out, ACTIVATION_BOUND, out=out)
+
+
+def round_weight(weight: np.ndarray) -> np.ndarray:
+    """Round to the weight grid."""
+    rounded: np.ndarray = np.rint(weight * WEIGHT_GRID) / WEIGHT_GRID
+    return rounded

@@ -14,32 +14,28 @@ from typing import Any, Protocol
 import constriction
 import numpy as np
 
-from ..photo.exact_prior import SCALES, Gaussians
-from ..photo.latent_coder import AnsCoder, cell_bits
+from .ans import AnsCoder, require
+from .gaussian import LATENT_BOUND, SCALES, Gaussians, cell_bits, gaussian_bits
 
 INTEGER_BOUND = 2047
 # Standard deviations around the mean that a draw may take.
 REACH = 6.5
 
 _INTEGERS = constriction.stream.model.QuantizedGaussian(-INTEGER_BOUND, INTEGER_BOUND)
+_LATENTS = constriction.stream.model.QuantizedGaussian(-LATENT_BOUND, LATENT_BOUND)
 _CLASSES = constriction.stream.model.Categorical(perfect=False)
 
 
-def new_stack(words: np.ndarray) -> AnsCoder:
-    """A stack that holds `words` [n] uint32. Raises ValueError if they end in zero."""
-    return constriction.stream.stack.AnsCoder(words.astype(np.uint32))
+def push(stack: AnsCoder, symbols: np.ndarray, gaussians: Gaussians) -> None:
+    """Push integers within +-LATENT_BOUND of the shape of `gaussians`."""
+    means, scales = gaussians.means.ravel(), gaussians.scales.ravel()
+    stack.encode_reverse(symbols.ravel().astype(np.int32), _LATENTS, means, scales)
 
 
-def initial_words(count: int) -> np.ndarray:
-    """What a stack is started with [count] uint32: bits without meaning that both sides know.
-
-    Philox with key 0, its output cut into words, low half first; the last one is made odd, since a
-    stack does not end in zero.
-    """
-    raw = np.random.Philox(key=0, counter=0).random_raw(-(-count // 2))
-    words: np.ndarray = raw.astype("<u8").view("<u4")[:count].astype(np.uint32)
-    words[-1:] |= 1
-    return words
+def pop(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
+    """Inverse of `push`: integers int32 of the shape of `gaussians`."""
+    symbols = stack.decode(_LATENTS, gaussians.means.ravel(), gaussians.scales.ravel())
+    return np.asarray(symbols).reshape(gaussians.shape)
 
 
 def draw(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
@@ -49,21 +45,21 @@ def draw(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
     one would be anything at all. Here the symbols are distances of at most REACH standard
     deviations from the rounded mean, scale by scale.
     """
-    drawn = np.rint(gaussians.means).astype(np.int32)
+    means, scales = gaussians.means, gaussians.scales
+    drawn = np.rint(means).astype(np.int32)
     for index, at in _by_scale(gaussians):
-        mean = gaussians.means[at] - drawn[at]
-        drawn[at] += stack.decode(_around(index), mean, gaussians.scales[at])
+        mean = means[at] - drawn[at]
+        drawn[at] += stack.decode(_around(index), mean, scales[at])
     return drawn
 
 
 def put_back(stack: AnsCoder, gaussians: Gaussians, drawn: np.ndarray) -> None:
     """Inverse of `draw`."""
-    base = np.rint(gaussians.means).astype(np.int32)
+    means, scales = gaussians.means, gaussians.scales
+    base = np.rint(means).astype(np.int32)
     for index, at in reversed(_by_scale(gaussians)):
-        mean = gaussians.means[at] - base[at]
-        stack.encode_reverse(
-            (drawn - base)[at].astype(np.int32), _around(index), mean, gaussians.scales[at]
-        )
+        mean = means[at] - base[at]
+        stack.encode_reverse((drawn - base)[at].astype(np.int32), _around(index), mean, scales[at])
 
 
 def _by_scale(gaussians: Gaussians) -> list[tuple[int, np.ndarray]]:
@@ -92,6 +88,15 @@ class SymbolCoder(ClassCoder, Protocol):
     ) -> np.ndarray:
         """Integers [...] int32 within +-INTEGER_BOUND, Gaussian with float64 `means` and `scales`
         of the same shape; they are `known` when encoding."""
+        ...
+
+
+class LatentCoder(Protocol):
+    """Decides on latents."""
+
+    def latents(self, gaussians: Gaussians, known: np.ndarray | None) -> np.ndarray:
+        """Integers [...] int32 within +-LATENT_BOUND of the shape of `gaussians`; they are `known`
+        when encoding."""
         ...
 
 
@@ -124,6 +129,12 @@ class StackWriter:
         )
         return symbols
 
+    def latents(self, gaussians: Gaussians, known: np.ndarray | None) -> np.ndarray:
+        assert known is not None
+        self.bits += float(gaussian_bits(known, gaussians).sum())
+        self._pushes.append(lambda stack: push(stack, known, gaussians))
+        return known
+
     def flush(self, stack: AnsCoder) -> None:
         """Push all symbols that have not been pushed yet."""
         for push in reversed(self._pushes):
@@ -146,6 +157,11 @@ class StackReader:
     ) -> np.ndarray:
         symbols = self.stack.decode(_INTEGERS, means.ravel(), scales.ravel())
         return np.asarray(symbols).reshape(means.shape)
+
+    def latents(self, gaussians: Gaussians, known: np.ndarray | None = None) -> np.ndarray:
+        if gaussians.indices.size:
+            require(self.stack)
+        return pop(self.stack, gaussians)
 
 
 class Sampler:

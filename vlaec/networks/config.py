@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-RECEPTIVE_FIELDS = ("4x2", "5x3", "7x4")
+from ..coding.settings import settings
+from ..coding.window import RECEPTIVE_FIELDS
 
-
-def settings(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
-    """Values read from JSON as arguments of a dataclass: its lists are tuples.
-
-    Raises:
-        ValueError: a field that `cls` does not have.
-    """
-    unknown = sorted(set(values) - {field.name for field in fields(cls)})
-    if unknown:
-        raise ValueError(f"unknown {what} settings: {', '.join(unknown)}")
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+# Pixels on one side of a cell of z.
+STRIDE = 16
+# What integers are multiplied by where networks read them.
+LATENT_INPUT_SCALE = 1 / 4
+HYPER_INPUT_SCALE = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,8 @@ class PhotoConfig:
     hyper_channels: int = 16
     hyper_hidden: int = 96
     hyper_features: int = 64
+    # Whether the prior's log scales also follow the level by a linear path of their own.
+    level_path: bool = False
 
     # Quality dial: levels between which gains are interpolated geometrically.
     levels: int = 6
@@ -87,6 +84,27 @@ class PhotoConfig:
             ValueError: an unknown field, or sizes that contradict each other.
         """
         return cls(**settings(cls, values, "model"))
+
+
+@dataclass(frozen=True)
+class Group:
+    """One step of the flow: the channels and the checkerboard parity that it codes."""
+
+    index: int
+    start: int
+    stop: int
+    parity: int
+    uses_hyper: bool
+
+
+def coding_groups(config: PhotoConfig) -> list[Group]:
+    """The groups in decoding order; those of the last slice do not depend on w."""
+    size = config.slice_channels
+    return [
+        Group(2 * s + parity, s * size, (s + 1) * size, parity, s < config.slices - 1)
+        for s in range(config.slices)
+        for parity in (0, 1)
+    ]
 
 
 SMALL = PhotoConfig()

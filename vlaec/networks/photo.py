@@ -7,12 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..coding.gaussian import LATENT_BOUND
 from .blocks import downsample, isometric_, level_weights, residual_stack, upsample
-from .config import PhotoConfig
+from .config import LATENT_INPUT_SCALE, PhotoConfig
 from .pixelcnn import PixelCNN
-from .prior import LATENT_BOUND, LATENT_INPUT_SCALE, Prior, PriorOutput
-
-STRIDE = 16
+from .prior import Prior, PriorOutput
 
 
 class Texture(NamedTuple):
@@ -140,7 +139,9 @@ class PhotoVLAE(nn.Module):
         # Latent residual prediction (Minnen & Singh 2020): z was rounded before its mean was
         # known; this recovers what rounding around the mean would have kept.
         corrected = z + 0.5 * torch.tanh(self.residual_prediction(seen).float())
-        scaled = corrected * (levels @ self.log_inverse_gain).exp()[:, :, None, None]
+        with torch.autocast(z.device.type, enabled=False):  # as the gains: not to 8 bits
+            gain = (levels @ self.log_inverse_gain).exp()[:, :, None, None]
+        scaled = corrected * gain
         planes = levels[:, :, None, None].expand(-1, -1, *z.shape[2:])
         return torch.cat([scaled, planes], 1).contiguous(memory_format=torch.channels_last)
 

@@ -12,7 +12,6 @@ modules on a fixed grid, where every machine gets the same probabilities.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,42 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..coding.gaussian import HYPER_LOG_MIN, SCALE_LOG_MAX, SCALE_LOG_MIN
 from .blocks import parity_mask
-from .config import PhotoConfig
-
-# Scales are exp(SCALE_LOG_MIN + i / SCALE_STEPS) for table index i in 0..SCALE_COUNT - 1.
-SCALE_COUNT = 64
-SCALE_STEPS = 8
-SCALE_LOG_MIN = -2.25
-SCALE_LOG_MAX = SCALE_LOG_MIN + (SCALE_COUNT - 1) / SCALE_STEPS
-# The posterior of w is never narrower than two steps of w's integer grid, so that rounding w to
-# that grid costs next to nothing.
-HYPER_LOG_MIN = 0.75
-
-LATENT_INPUT_SCALE = 1 / 4
-HYPER_INPUT_SCALE = 1 / 16
-LATENT_BOUND = 1023
-
-
-@dataclass(frozen=True)
-class Group:
-    """One step of the flow: the channels and the checkerboard parity that it codes."""
-
-    index: int
-    start: int
-    stop: int
-    parity: int
-    uses_hyper: bool
-
-
-def coding_groups(config: PhotoConfig) -> list[Group]:
-    """The groups in decoding order; those of the last slice do not depend on w."""
-    size = config.slice_channels
-    return [
-        Group(2 * s + parity, s * size, (s + 1) * size, parity, s < config.slices - 1)
-        for s in range(config.slices)
-        for parity in (0, 1)
-    ]
+from .config import HYPER_INPUT_SCALE, LATENT_INPUT_SCALE, Group, PhotoConfig, coding_groups
 
 
 class PriorOutput(NamedTuple):
@@ -122,6 +88,11 @@ class Prior(nn.Module):
             for g in self.groups
         )
         self.hyper_mean = nn.Parameter(torch.zeros(hyper))
+        # What each level adds to the log scale of every channel: gains that grow with the quality
+        # widen z by as much, which the networks above would have to learn.
+        self.level_scale = (
+            nn.Parameter(torch.zeros(c.levels, c.latent_channels)) if c.level_path else None
+        )
         self.hyper_log_scale = nn.Parameter(torch.full((hyper,), 2.0))
 
     def forward(self, z: Tensor, noisy: Tensor, levels: Tensor) -> PriorOutput:
@@ -179,7 +150,10 @@ class Prior(nn.Module):
                 parts.append(self.parameters_of[group.index](context).chunk(2, 1))
             means.append(torch.where(even, parts[0][0], parts[1][0]))
             log_scales.append(torch.where(even, parts[0][1], parts[1][1]))
-        return torch.cat(means, 1), torch.cat(log_scales, 1).clamp(SCALE_LOG_MIN, SCALE_LOG_MAX)
+        log_scale = torch.cat(log_scales, 1)
+        if self.level_scale is not None:
+            log_scale = log_scale + (levels @ self.level_scale)[:, :, None, None]
+        return torch.cat(means, 1), log_scale.clamp(SCALE_LOG_MIN, SCALE_LOG_MAX)
 
     def known(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
         """z as `group` sees it, [N, group.stop, h, w]: what is not known yet is 0."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .config import RECEPTIVE_FIELDS, settings
+from ..coding.settings import settings
+from ..coding.window import RECEPTIVE_FIELDS
 
 KINDS = ("binary", "colour")
 PRIORS = ("made", "groups", "gaussian")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..coding.gaussian import SCALE_LOG_MAX, SCALE_LOG_MIN
 from .blocks import ResidualBlock, parity_mask
+from .config import Group
 from .made import MADE
-from .prior import SCALE_LOG_MAX, SCALE_LOG_MIN, Group
 from .set_config import SetConfig
 
 # z lives on an integer grid; networks read and write it in units of this many cells.

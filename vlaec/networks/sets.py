@@ -11,9 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..coding.gaussian import HYPER_LOG_MIN, LATENT_BOUND, SCALE_LOG_MAX
 from .blocks import downsample, isometric_, residual_stack, upsample
 from .iaf import InverseFlow
-from .prior import HYPER_LOG_MIN, LATENT_BOUND, SCALE_LOG_MAX, gaussian_kl
+from .prior import gaussian_kl
 from .set_config import STAGE_STRIDE, SetConfig
 from .set_pixels import (
     SetPixelCNN,

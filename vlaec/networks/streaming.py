@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import ResidualBlock
-from .photo import STRIDE, PhotoVLAE, Texture
+from .config import STRIDE
+from .photo import PhotoVLAE, Texture
 
 # The next rows [1, C, h, W] of a picture, at least one, and whether they are the last; returns the
 # rows that are complete, perhaps none: all of them, once the last are given.

@@ -7,34 +7,25 @@ bits that w is drawn from are those of the image's own last slice, which does no
     encode: push z_last | z_early; pop w ~ q(w | z_early); push z_early | w; push w ~ p(w)
     decode: pop w; pop z_early | w; push w with q(w | z_early); pop z_last | z_early
 
-The stack is then empty, or the file is damaged. Popping from an empty AnsCoder raises nothing, so
-the encoder counts the bits first: only the first `bits_back` symbols of w are drawn, the others
-are the posterior's rounded means, pushed and not returned.
+The stack is then empty, or the file is damaged. The encoder counts the bits before it pops: only
+the first `bits_back` symbols of w are drawn, the others are the posterior's rounded means, pushed
+and not returned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-import constriction
 import numpy as np
-import torch
 
+from ..coding.ans import RESERVE_BITS, WORD_BITS, AnsCoder, new_stack, stack_words
+from ..coding.gaussian import LATENT_BOUND, Gaussians, cell_mass, gaussian_bits
+from ..coding.symbols import LatentCoder as Walker
+from ..coding.symbols import StackReader, StackWriter, pop, push
 from ..errors import BadFileError
-from ..networks.prior import LATENT_BOUND, Group
-from .exact_prior import ExactPrior, Gaussians
-
-AnsCoder: TypeAlias = Any  # constriction's classes come without types
-
-# Bits left on the stack after w is drawn: constriction's 64-bit head and the float error of the
-# count.
-RESERVE_BITS = 96
-# constriction gives no symbol less than 2^-24.
-MAX_BITS = 24.0
-
-_MODEL = constriction.stream.model.QuantizedGaussian(-LATENT_BOUND, LATENT_BOUND)
+from ..networks.config import Group
+from .exact_prior import ExactPrior
 
 
 @dataclass(frozen=True)
@@ -51,59 +42,36 @@ class CodedLatent:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What the prior says of one group: flat positions [P], and Gaussians [channels, P]."""
+
+    group: Group
+    positions: np.ndarray
+    gaussians: Gaussians
+
+
 class Parameters:
-    """What the prior said of every symbol of z: [C, h, w] each. The synthesis uses them too."""
+    """What the prior said of every symbol of z. The synthesis uses it too."""
 
-    means: np.ndarray
-    log_scales: np.ndarray
+    def __init__(self, shape: tuple[int, ...], steps: Sequence[Step]) -> None:
+        """From the steps for z of `shape` [C, h, w]."""
+        self._shape, self._steps = shape, steps
 
+    @property
+    def means(self) -> np.ndarray:
+        """[C, h, w] float32."""
+        return self._collect("means")
 
-@dataclass(frozen=True)
-class _Draw:
-    """The first symbols of w [count], popped from the stack, and the bits they took from it."""
+    @property
+    def log_scales(self) -> np.ndarray:
+        """[C, h, w] float32."""
+        return self._collect("log_scales")
 
-    symbols: np.ndarray
-    bits: float
-
-    @classmethod
-    def nothing(cls) -> _Draw:
-        return cls(np.zeros(0, np.int32), 0.0)
-
-
-def gaussian_bits(symbols: np.ndarray, gaussians: Gaussians, at: slice = slice(None)) -> np.ndarray:
-    """-log2 of the mass of unit cells around integers, elementwise, as the coder charges it."""
-    return cell_bits(symbols, gaussians.means[at], gaussians.scales[at])
-
-
-def cell_bits(symbols: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """As `gaussian_bits`, from arrays of one shape."""
-    x = torch.from_numpy(np.abs(symbols - means))
-    scale = torch.from_numpy(scales)
-    mass = torch.special.ndtr((0.5 - x) / scale) - torch.special.ndtr((-0.5 - x) / scale)
-    bits: np.ndarray = -torch.log2(mass.clamp_min(2.0**-MAX_BITS)).numpy()
-    return bits
-
-
-def _new_stack(words: np.ndarray | None = None) -> AnsCoder:
-    """An empty stack, or one that holds `words` [n]; ValueError if they end in zero."""
-    coder = constriction.stream.stack.AnsCoder
-    return coder() if words is None else coder(words.astype(np.uint32))
-
-
-def _push(stack: AnsCoder, symbols: np.ndarray, gaussians: Gaussians) -> None:
-    stack.encode_reverse(
-        symbols.ravel().astype(np.int32), _MODEL, gaussians.means.ravel(), gaussians.scales.ravel()
-    )
-
-
-def _pop(stack: AnsCoder, gaussians: Gaussians, count: int | None = None) -> np.ndarray:
-    """The next symbols, in the shape of `gaussians` (or the first `count` of a flat one)."""
-    means, scales = gaussians.means, gaussians.scales
-    if count is not None:
-        means, scales = means[:count], scales[:count]
-    symbols = stack.decode(_MODEL, np.ascontiguousarray(means.ravel()), scales.ravel())
-    popped: np.ndarray = np.asarray(symbols).reshape(means.shape)
-    return popped
+    def _collect(self, name: str) -> np.ndarray:
+        out = np.zeros(self._shape, np.float32)
+        for step in self._steps:
+            _plane(out, step.group)[:, step.positions] = getattr(step.gaussians, name)
+        return out
 
 
 class LatentCoder:
@@ -117,24 +85,41 @@ class LatentCoder:
         self.bits_back = bits_back
         self.early = [g for g in prior.groups if g.uses_hyper]
         self.late = [g for g in prior.groups if not g.uses_hyper]
+        cell = prior.hyper_cell()
+        distance = np.abs(cell.means - np.rint(cell.means))
+        # What the likeliest w costs per cell of w: no stack holds less.
+        self.least_bits = float(-np.log2(cell_mass(distance, cell.scales)).sum())
 
     def encode(self, z: np.ndarray, quality_hundredths: int) -> tuple[CodedLatent, Parameters]:
         """Code z [C, h, w] (integers within +-1023) with and without bits-back; the shorter wins.
 
         Also returns what the decoder will know of z's distribution.
+
+        Raises:
+            ValueError: a latent that the decoder could not tell from an empty stack.
         """
         weights = self.prior.level_weights(quality_hundredths)
-        late = self._walk_known(self.late, z, None, weights)
+        late = StackWriter()
+        steps = self._walk(late, self.late, z.copy(), z, None, weights)
         posterior = self.prior.posterior(z)
-
-        seed = _new_stack()
-        self._push_groups(seed, z, late)
-        plain = self._encode_with(z, weights, seed.clone(), posterior, late, _Draw.nothing())
-        draw = self._draw(seed, posterior)
-        if not self.bits_back or not len(draw.symbols):
-            return plain
-        drawn = self._encode_with(z, weights, seed, posterior, late, draw)
-        return min(drawn, plain, key=lambda option: len(option[0].words))
+        stack = new_stack()
+        late.flush(stack)
+        if stack.is_empty():
+            raise ValueError("all of the last latents have the lowest value")
+        drawn, spent = self._draw(stack, posterior) if self.bits_back else _NOTHING
+        options = []
+        for symbols, bits in [(drawn, spent), _NOTHING] if len(drawn) else [_NOTHING]:
+            seed = stack.clone()
+            pop(seed, posterior[: len(symbols)])
+            w = np.clip(np.rint(posterior.means), -LATENT_BOUND, LATENT_BOUND).astype(np.int32)
+            w[: len(symbols)] = symbols
+            front = StackWriter()
+            early = self._front(front, z.copy(), z, w, weights)
+            front.flush(seed)
+            content = front.bits + late.bits - bits
+            coded = CodedLatent(stack_words(seed), len(symbols), content)
+            options.append((coded, Parameters(z.shape, early + steps)))
+        return min(options, key=lambda option: len(option[0].words))
 
     def decode(
         self, words: np.ndarray, bits_back: int, shape: tuple[int, int], quality_hundredths: int
@@ -142,116 +127,71 @@ class LatentCoder:
         """Inverse of `encode`: z [C, h, w] int32 for `shape` (h, w), and its parameters.
 
         Raises:
-            BadFileError: the stack does not end empty, or could not have been written.
+            BadFileError: the stack is too short for the shape, does not end empty, or could not
+                have been written.
         """
         height, width = shape
-        weights = self.prior.level_weights(quality_hundredths)
-        prior = self.prior.hyper_prior(height, width)
-        if bits_back > prior.means.size:
+        _, rows, columns = self.prior.hyper_shape(height, width)
+        if WORD_BITS * len(words) + RESERVE_BITS < self.least_bits * rows * columns:
+            raise BadFileError("damaged file: it is too short for the size of its picture")
+        if bits_back > self.prior.hyper_channels * rows * columns:
             raise BadFileError("damaged file: more bits-back symbols than the picture has")
-        try:
-            stack = _new_stack(words)
-        except ValueError as error:
-            raise BadFileError("damaged file: the stack ends in a zero word") from error
-        w = _pop(stack, prior)
+        weights = self.prior.level_weights(quality_hundredths)
+        stack = new_stack(words)
+        reader = StackReader(stack)
         z = np.zeros((self.prior.latent_channels, height, width), np.int32)
+        w = reader.latents(self.prior.hyper_prior(height, width))
         features = self.prior.features(w, weights, height, width)
-        early = self._walk_unknown(self.early, z, features, weights, stack)
+        early = self._walk(reader, self.early, z, None, features, weights)
         if bits_back:
-            posterior = self.prior.posterior(z)
-            stack.encode_reverse(
-                w[:bits_back].astype(np.int32),
-                _MODEL,
-                posterior.means[:bits_back],
-                posterior.scales[:bits_back],
-            )
-        late = self._walk_unknown(self.late, z, None, weights, stack)
+            push(stack, w[:bits_back], self.prior.posterior(z)[:bits_back])
+        late = self._walk(reader, self.late, z, None, None, weights)
         if not stack.is_empty():
             raise BadFileError("damaged file: bits are left over after the last symbol")
-        return z, _collect(z.shape, early + late)
+        return z, Parameters(z.shape, early + late)
 
-    def _encode_with(
-        self,
-        z: np.ndarray,
-        weights: np.ndarray,
-        stack: AnsCoder,
-        posterior: Gaussians,
-        late: Sequence[_Step],
-        draw: _Draw,
-    ) -> tuple[CodedLatent, Parameters]:
-        """Finish a stack that holds the late groups and has given `draw`."""
+    def _front(
+        self, coder: Walker, z: np.ndarray, known: np.ndarray, w: np.ndarray, weights: np.ndarray
+    ) -> list[Step]:
+        """Code w, and the groups that depend on it."""
         height, width = z.shape[1:]
-        w = np.clip(np.rint(posterior.means), -LATENT_BOUND, LATENT_BOUND).astype(np.int32)
-        count = len(draw.symbols)
-        w[:count] = draw.symbols
-        early = self._walk_known(
-            self.early, z, self.prior.features(w, weights, height, width), weights
-        )
-        prior = self.prior.hyper_prior(height, width)
-        self._push_groups(stack, z, early)
-        _push(stack, w, prior)
-        bits = gaussian_bits(w, prior).sum() - draw.bits
-        for group, positions, gaussians in [*early, *late]:
-            bits += gaussian_bits(_cells(z, group, positions), gaussians).sum()
-        coded = CodedLatent(np.asarray(stack.get_compressed()), count, float(bits))
-        return coded, _collect(z.shape, [*early, *late])
+        coder.latents(self.prior.hyper_prior(height, width), w)
+        features = self.prior.features(w, weights, height, width)
+        return self._walk(coder, self.early, z, known, features, weights)
 
-    def _draw(self, stack: AnsCoder, posterior: Gaussians) -> _Draw:
-        """Pop as much of w as the stack can seed."""
-        trial = _pop(stack.clone(), posterior)
-        spent = np.cumsum(gaussian_bits(trial, posterior))
-        available = float(stack.num_valid_bits() - RESERVE_BITS)
-        count = int(np.searchsorted(spent, available, side="right"))
-        if count == 0:
-            return _Draw.nothing()
-        return _Draw(_pop(stack, posterior, count), float(spent[count - 1]))
-
-    def _walk_known(
+    def _walk(
         self,
+        coder: Walker,
         groups: Sequence[Group],
         z: np.ndarray,
-        features: torch.Tensor | None,
+        known: np.ndarray | None,
+        features: np.ndarray | None,
         weights: np.ndarray,
-    ) -> list[_Step]:
-        """Parameters of every group when all of z is known: the encoder's side."""
-        return [(g, *self.prior.group(g, z, features, weights)) for g in groups]
+    ) -> list[Step]:
+        """Let `coder` decide on groups of z, one after the other, and fill them in.
 
-    def _walk_unknown(
-        self,
-        groups: Sequence[Group],
-        z: np.ndarray,
-        features: torch.Tensor | None,
-        weights: np.ndarray,
-        stack: AnsCoder,
-    ) -> list[_Step]:
-        """The same walk on the decoder's side: each group is popped into z before the next."""
+        `known` is z itself when encoding.
+        """
         steps = []
         for group in groups:
             positions, gaussians = self.prior.group(group, z, features, weights)
-            plane = z[group.start : group.stop].reshape(group.stop - group.start, -1)
-            plane[:, positions] = _pop(stack, gaussians)
-            steps.append((group, positions, gaussians))
+            cells = None if known is None else _plane(known, group)[:, positions]
+            _plane(z, group)[:, positions] = coder.latents(gaussians, cells)
+            steps.append(Step(group, positions, gaussians))
         return steps
 
-    def _push_groups(self, stack: AnsCoder, z: np.ndarray, steps: Sequence[_Step]) -> None:
-        for group, positions, gaussians in reversed(steps):
-            _push(stack, _cells(z, group, positions), gaussians)
+    def _draw(self, stack: AnsCoder, posterior: Gaussians) -> tuple[np.ndarray, float]:
+        """As many symbols of w as the stack can seed, and the bits that popping them takes."""
+        trial = pop(stack.clone(), posterior)
+        spent = np.cumsum(gaussian_bits(trial, posterior))
+        available = float(stack.num_valid_bits() - RESERVE_BITS)
+        count = int(np.searchsorted(spent, available, side="right"))
+        return (trial[:count], float(spent[count - 1])) if count else _NOTHING
 
 
-_Step = tuple[Group, np.ndarray, Gaussians]
+_NOTHING = (np.zeros(0, np.int32), 0.0)
 
 
-def _cells(z: np.ndarray, group: Group, positions: np.ndarray) -> np.ndarray:
-    """The symbols of one group, [channels, P]."""
-    cells: np.ndarray = z[group.start : group.stop].reshape(group.stop - group.start, -1)
-    return cells[:, positions]
-
-
-def _collect(shape: tuple[int, ...], steps: Sequence[_Step]) -> Parameters:
-    """Parameters of the groups back in the layout of z."""
-    means, log_scales = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for group, positions, gaussians in steps:
-        for target, values in ((means, gaussians.means), (log_scales, gaussians.log_scales)):
-            flat = target[group.start : group.stop].reshape(group.stop - group.start, -1)
-            flat[:, positions] = values
-    return Parameters(means, log_scales)
+def _plane(z: np.ndarray, group: Group) -> np.ndarray:
+    """The channels of a group, flat in space: a view of z [C, h, w]."""
+    return z[group.start : group.stop].reshape(group.stop - group.start, -1)

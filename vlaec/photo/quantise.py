@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..networks.prior import LATENT_BOUND, Prior, gaussian_bits
+from ..coding.gaussian import LATENT_BOUND
+from ..networks.prior import Prior, gaussian_bits
 
 # Bits per squared unit of z. Chosen on photographs held out for validation: a lower weight saves
 # bits that PSNR hardly misses but LPIPS does (with 24 files of equal LPIPS are 1 to 6 % larger);

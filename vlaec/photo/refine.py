@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from ..metrics.ssim import SMALLEST, ms_ssim
-from ..networks.photo import STRIDE, PhotoVLAE
+from ..networks.config import STRIDE
+from ..networks.photo import PhotoVLAE
 from .quantise import quantise
 
 # Chosen on photographs held out for validation: fewer than about 50 steps do harm, and so does a

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..networks.photo import STRIDE, PhotoVLAE
+from ..networks.config import STRIDE
+from ..networks.photo import PhotoVLAE
 from ..networks.streaming import SynthesisStream, pieces
 from .sampler import BAND, TextureSampler
 

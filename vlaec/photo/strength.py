@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..metrics.variance import variance_distance
-from ..networks.photo import STRIDE, PhotoVLAE
+from ..networks.config import STRIDE
+from ..networks.photo import PhotoVLAE
 from ..networks.pixelcnn import draw_noise
 from .sampler import TextureSampler
 

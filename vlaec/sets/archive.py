@@ -18,18 +18,11 @@ import numpy as np
 import torch
 
 from .. import zoo
-from ..coding.symbols import (
-    Sampler,
-    StackReader,
-    StackWriter,
-    draw,
-    initial_words,
-    new_stack,
-    put_back,
-)
+from ..coding.ans import RESERVE_BITS, AnsCoder, initial_words, new_stack
+from ..coding.exact import GridError
+from ..coding.gaussian import Gaussians, cell_bits
+from ..coding.symbols import Sampler, StackReader, StackWriter, draw, put_back
 from ..errors import BadFileError, BadImageError, ModelMissingError, UsageError
-from ..photo.exact_prior import Gaussians, GridError
-from ..photo.latent_coder import RESERVE_BITS, AnsCoder, cell_bits
 from .coder import SetCoder
 from .container import MAX_VALUES, Archive, Header, Stack, pack, safe_names, unpack
 from .lossy import choose_steps, quanta, round_to
@@ -189,7 +182,7 @@ class Archiver:
 
     def _pop_chain(self, stack: Stack, report: Progress) -> np.ndarray:
         """Inverse of `_push_chain`: x [N, C, H, W]."""
-        reader = StackReader(_open(stack))
+        reader = StackReader(new_stack(stack.words))
         every = np.ones(self.coder.dimensions)
         parts: list[np.ndarray] = []
         done = 0
@@ -232,7 +225,7 @@ class Archiver:
     def _pop_latents(self, stack: Stack, steps: bytes) -> np.ndarray:
         """Inverse of `_push_latents`: z [N, D]."""
         spacing = quanta(steps, self.coder)
-        reader = StackReader(_open(stack))
+        reader = StackReader(new_stack(stack.words))
         parts = [self.coder.code_latent(reader, spacing, size) for size in reversed(stack.blocks)]
         if not reader.stack.is_empty():
             raise BadFileError("damaged file: bits are left over after the last symbol")
@@ -301,13 +294,6 @@ def _draw(stack: AnsCoder, posterior: Gaussians) -> tuple[AnsCoder, np.ndarray, 
         if taken <= available:
             return rest, z, taken
     raise _TooFewBitsError(need[0] - available)
-
-
-def _open(stack: Stack) -> AnsCoder:
-    try:
-        return new_stack(stack.words)
-    except ValueError as error:
-        raise BadFileError("damaged file: the stack ends in a zero word") from error
 
 
 def _latent_crc(z: np.ndarray) -> int:

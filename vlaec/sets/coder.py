@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..coding.exact import exact_copy
+from ..coding.ans import AnsCoder
+from ..coding.gaussian import HYPER_LOG_MIN, LATENT_BOUND, SCALE_LOG_MIN, Gaussians
 from ..coding.symbols import INTEGER_BOUND, ClassCoder, StackWriter, SymbolCoder
-from ..networks.prior import HYPER_LOG_MIN, LATENT_BOUND, SCALE_LOG_MIN
 from ..networks.set_pixels import centre, grey
 from ..networks.sets import SetVLAE
-from ..photo.exact_prior import Gaussians
-from ..photo.latent_coder import AnsCoder
 from .exact_pixels import MAX_MIXTURES, code_pixels
+from .exact_torch import exact_copy
 
 # Images that the large networks see at a time: bounds memory, changes no result.
 IMAGES_AT_ONCE = 64
@@ -64,14 +63,14 @@ class SetCoder:
         """q(z | x), [N, D], narrow enough for all draws to lie within +-INTEGER_BOUND."""
         mean, log_scale = _in_parts(lambda part: self.exact.encode(self._unit(part)), x)
         log_scale = log_scale.clamp_max(POSTERIOR_LOG_MAX)
-        return Gaussians(mean.double().flatten(1), log_scale.double().flatten(1), HYPER_LOG_MIN)
+        return _gaussians(mean, log_scale, HYPER_LOG_MIN)
 
     @torch.inference_mode()
     def prior(self, z: np.ndarray) -> Gaussians:
         """p(z_i | z_<i) of all elements of z [N, D] in one pass, [N, D]."""
         latent = torch.from_numpy(z).double().view(len(z), *self.config.latent_shape)
         mean, log_scale = self.exact.prior.conditionals(latent)
-        return Gaussians(mean.double().flatten(1), log_scale.double().flatten(1), SCALE_LOG_MIN)
+        return _gaussians(mean, log_scale, SCALE_LOG_MIN)
 
     @torch.inference_mode()
     def code_latent(
@@ -92,7 +91,8 @@ class SetCoder:
         for index in range(len(self.exact.prior.steps) if self.dimensions else 0):
             cells = self.exact.prior.steps[index].numpy()
             mean, log_scale = (t.double() for t in self.exact.prior.step(index, z))
-            gaussians = Gaussians(mean.clamp(-LATENT_BOUND, LATENT_BOUND), log_scale, SCALE_LOG_MIN)
+            mean = mean.clamp(-LATENT_BOUND, LATENT_BOUND)
+            gaussians = Gaussians(mean.numpy(), log_scale.numpy(), SCALE_LOG_MIN)
             values = np.rint(gaussians.means)
             quantum = quanta[cells]
             sent = quantum > 0
@@ -186,6 +186,11 @@ def wavefronts(height: int, width: int, skew: int) -> list[np.ndarray]:
     time = np.add.outer(skew * np.arange(height), np.arange(width)).ravel()
     order = np.argsort(time, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(time[order])) + 1)
+
+
+def _gaussians(mean: Tensor, log_scale: Tensor, log_min: float) -> Gaussians:
+    first, second = (t.double().flatten(1).numpy() for t in (mean, log_scale))
+    return Gaussians(first, second, log_min)
 
 
 def _in_parts(

@@ -15,9 +15,9 @@ import math
 import numpy as np
 import torch
 
+from ..coding.gaussian import LATENT_BOUND, SCALE_LOG_MIN, SCALE_STEPS, SCALES, Gaussians
 from ..errors import BadFileError
-from ..networks.prior import LATENT_BOUND, SCALE_LOG_MIN, SCALE_STEPS, gaussian_kl
-from ..photo.exact_prior import SCALES, Gaussians
+from ..networks.prior import gaussian_kl
 from .coder import SetCoder
 from .container import NOT_SENT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ...networks.config import settings
+from ...coding.settings import settings
 from ...networks.set_config import SET_PRESETS, SetConfig
 from .data import DATASETS
 

@@ -1,0 +1,129 @@
+"""How many threads to use, and work spread over them, without a change to the process's settings.
+
+The number is that of the processors this process may use: its affinity and its cgroup's quota.
+`VLAEC_THREADS` sets another one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from .errors import UsageError
+
+Part = TypeVar("Part")
+
+VARIABLE = "VLAEC_THREADS"
+# More do not pay: parts of the work are done one after the other.
+MOST = 8
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_holders = 0
+_limiter: Any = None
+
+
+def count() -> int:
+    """Threads to use.
+
+    Raises:
+        UsageError: VLAEC_THREADS is not a whole number above 0.
+    """
+    wanted = os.environ.get(VARIABLE)
+    if wanted is None:
+        return min(MOST, processors())
+    if not (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
+        raise UsageError(f"{VARIABLE} must be a whole number above 0, not {wanted!r}")
+    return int(wanted)
+
+
+@lru_cache(maxsize=1)
+def processors() -> int:
+    """Processors that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, min(allowed, _quota(Path("/sys/fs/cgroup"))))
+
+
+def _quota(root: Path) -> int:
+    """Processors that a cgroup's quota is worth, rounded up; very many where there is none."""
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (root / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return 2**16
+    try:
+        return -(-int(limit) // int(period)) if int(limit) > 0 else 2**16
+    except (ValueError, ZeroDivisionError):  # "max": no limit
+        return 2**16
+
+
+def spread(function: Callable[[Part], None], parts: Iterable[Part]) -> None:
+    """Call `function` with each of `parts`, some at a time; an exception is raised again."""
+    work = list(parts)
+    if count() == 1 or len(work) < 2:
+        for part in work:
+            function(part)
+        return
+    for _ in _workers().map(function, work):
+        pass
+
+
+def _workers() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(count(), thread_name_prefix="vlaec")
+        return _pool
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold numpy's BLAS to one thread: for many small products, more of them only wait.
+
+    Several threads may be within at a time; the last to leave restores what the first found.
+    """
+    global _holders, _limiter
+    with _lock:
+        if _holders == 0:
+            _limiter = _controller().limit(limits=1, user_api="blas")
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders -= 1
+            if _holders == 0:
+                _limiter.restore_original_limits()
+                _limiter = None
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _after_fork() -> None:
+    """A child has none of its parent's threads, and may have its lock in any state."""
+    global _lock, _pool, _holders, _limiter
+    _lock, _pool = threading.Lock(), None
+    if _limiter is not None:
+        _limiter.restore_original_limits()
+    _holders, _limiter = 0, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
