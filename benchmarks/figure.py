@@ -27,7 +27,7 @@ def main() -> None:
 
     with Image.open(args.image) as image:
         original = image.convert("RGB")
-    data = vlaec.compress(original, args.quality)
+    data = vlaec.compress(original, quality=args.quality)
     png = io.BytesIO()
     original.save(png, "png")
     bpp = 8 * len(data) / (original.width * original.height)

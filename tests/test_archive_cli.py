@@ -58,12 +58,15 @@ def load(path: str | io.BytesIO) -> np.ndarray:
 def assert_fails(result: Result, code: int, message: str) -> None:
     assert result.exit_code == code, result.output
     assert result.stderr.startswith("vlaec: ") and result.stderr.count("\n") == 1
-    assert message in result.stderr and result.stdout == ""
+    assert message in result.stderr
+    assert result.stdout == "" or json.loads(result.stdout)["exit_code"] == code
 
 
 def test_arrays_come_back(run: Run) -> None:
     result = run(*NPZ, "--force")
     assert result.exit_code == 0 and result.stdout == ""
+    assert result.stderr == ""
+    result = run(*NPZ, "--force", "--verbose")
     assert "set.npz -> set.vlaa: 3 images, " in result.stderr
     assert "initial bits" in result.stderr and result.stderr.count("\n") == 1
     os.unlink("set.npz")

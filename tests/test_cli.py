@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,18 +60,17 @@ def assert_fails(result: Result, code: int, message: str) -> None:
     assert result.exit_code == code, result.output
     assert result.stderr.startswith("vlaec: ") and result.stderr.count("\n") == 1
     assert message in result.stderr
-    assert result.stdout == ""
+    assert result.stdout == "" or json.loads(result.stdout)["exit_code"] == code
 
 
 def test_round_trip_with_default_names(run: Run, picture: Path, tmp_path: Path) -> None:
     result = run("compress", picture)
     assert (result.exit_code, result.output) == (0, "")
-    picture.unlink()
     result = run("decompress", tmp_path / "photo.vlae")
     assert (result.exit_code, result.output) == (0, "")
-    with Image.open(picture) as image:
+    with Image.open("photo.vlae.png") as image:
         assert (image.size, image.mode, image.format) == ((53, 37), "RGB", "PNG")
-    assert sorted(os.listdir(tmp_path)) == ["photo.png", "photo.vlae"]
+    assert sorted(os.listdir(tmp_path)) == ["photo.png", "photo.vlae", "photo.vlae.png"]
 
 
 def test_json_of_compress_and_decompress(run: Run, picture: Path) -> None:
@@ -105,7 +105,7 @@ def test_output_formats(run: Run, compressed: Path) -> None:
     for arguments, name, form in (
         (("-o", "a.jpg"), "a.jpg", "JPEG"),
         (("-o", "a.TIF"), "a.TIF", "TIFF"),
-        (("--format", "webp"), "photo.webp", "WEBP"),
+        (("--format", "webp"), "photo.vlae.webp", "WEBP"),
         (("-o", "b.jpg", "--format", "png"), "b.jpg", "PNG"),
     ):
         assert run("decompress", compressed, *arguments).exit_code == 0
@@ -155,18 +155,53 @@ def test_models(run: Run, tiny_models: Path) -> None:
         (("compress", "absent.png"), "cannot read absent.png: No such file"),
         (("compress", "photo.png", "-o", "photo.png", "--force"), "is the input"),
         (("compress", "photo.png", "-o", "no/photo.vlae"), "no folder no"),
-        (("compress", "photo.png", "-o", "."), "is a folder"),
+        (("compress", ""), "name of a file is empty"),
+        (("compress", "photo.png", "-o", ""), "name of a file is empty"),
+        (("compress", "empty"), "no .png or .jpg or .jpeg or ... files in empty"),
+        (("decompress", "photo.vlae", "-o", ""), "name of a file is empty"),
+        (("decompress", "."), "1 of 1 outputs exist, the first is photo.vlae.png"),
+        (("info", ""), "name of a file is empty"),
         (("compress", "photo.png", "-o", "-", "--json"), "both want standard output"),
         (("decompress", "photo.vlae", "--texture", "1.5"), "1.5"),
         (("decompress", "photo.vlae", "--seed", "256"), "256"),
         (("decompress", "photo.vlae", "--format", "gif"), "gif"),
         (("decompress", "photo.vlae", "-o", "photo.gif"), "names no known format"),
-        (("decompress", "photo.vlae"), "photo.png exists"),
+        (("decompress", "photo.vlae"), "photo.vlae.png exists"),
         (("nonsense",), "nonsense"),
     ],
 )
 def test_usage_errors(run: Run, compressed: Path, arguments: tuple[str, ...], message: str) -> None:
+    os.mkdir("empty")
+    Path("photo.vlae.png").write_bytes(b"another's")
+    before = sorted(os.listdir())
     assert_fails(run(*arguments), 2, message)
+    assert sorted(os.listdir()) == before
+
+
+def test_errors_as_json(run: Run, compressed: Path) -> None:
+    for arguments, code in (
+        (("compress", "photo.png"), 2),
+        (("compress", "photo.png", "--nonsense"), 2),
+        (("decompress", "photo.png", "-o", "x.png"), 4),
+    ):
+        failed = run(*arguments, "--json")
+        facts = json.loads(failed.stdout)
+        assert facts["exit_code"] == failed.exit_code == code
+        assert failed.stderr == f"vlaec: {facts['error']}\n"
+
+
+def test_no_message_leads_to_the_loss_of_a_photograph(run: Run, compressed: Path) -> None:
+    failed = run("decompress", compressed, "-o", "photo.png")
+    assert_fails(failed, 2, "photo.png exists; choose another name with -o")
+    assert "--force" not in failed.stderr
+    assert "--force" in run("compress", "photo.png").stderr
+
+
+def test_quiet_and_verbose(run: Run) -> None:
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save("deep.png")
+    assert run("compress", "deep.png", "--quiet").output == ""
+    said = run("compress", "deep.png", "--force", "--verbose").stderr
+    assert "only 8 are kept" in said and "deep.png -> deep.vlae: " in said
 
 
 def test_existing_output_stays_without_force(run: Run, compressed: Path) -> None:
@@ -251,9 +286,11 @@ def test_no_traceback_reaches_the_user(
 def test_output_that_appears_meanwhile_stays(
     run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(*_: object) -> bytes:
+    encode = codec.encode
+
+    def slow(*arguments: Any) -> bytes:
         Path("photo.vlae").write_bytes(b"another's")
-        return b"data"
+        return encode(*arguments)
 
     monkeypatch.setattr(codec, "encode", slow)
     assert_fails(run("compress", picture), 2, "exists")
@@ -261,7 +298,10 @@ def test_output_that_appears_meanwhile_stays(
 
 
 def test_help_and_version(run: Run) -> None:
-    assert run("--version").stdout == f"vlaec {vlaec.__version__}\n"
+    shown = run("--version").stdout
+    assert shown.startswith(f"vlaec {vlaec.__version__}\n")
+    for word in ("Python", f"numpy         {np.__version__}", "pillow", "models        tiny ("):
+        assert word in shown
     result = run()
     assert result.exit_code == 2 and "compress" in result.stderr
     for command in ("compress", "decompress", "info", "models"):
@@ -337,6 +377,6 @@ finally:
 def test_public_names() -> None:
     for name in vlaec.__all__:
         assert getattr(vlaec, name) is not None
-    assert vlaec.compress is codec.compress and vlaec.info is container.info
+    assert set(vlaec.__all__) <= set(dir(vlaec))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = vlaec.nonsense

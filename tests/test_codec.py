@@ -81,7 +81,7 @@ def test_quality_grows_size_and_fidelity(photo: Path) -> None:
         crop = image.convert("RGB").crop((100, 100, 356, 356))
     sizes, errors = [], []
     for quality in (5, 35, 65, 95):
-        data = vlaec.compress(crop, quality)
+        data = vlaec.compress(crop, quality=quality)
         back = np.asarray(vlaec.decompress(data, texture=0), float)
         sizes.append(len(data))
         errors.append(np.square(back - np.asarray(crop, float)).mean())
@@ -249,7 +249,7 @@ def test_the_encoder_still_writes_the_golden_bytes(photo: Path) -> None:
     """Not promised between releases, but a change here must be on purpose."""
     golden = container.unpack((GOLDEN / "photo-q60.vlae").read_bytes())
     with Image.open(photo) as image:
-        data = vlaec.compress(image.convert("RGB").crop((150, 100, 278, 228)), 60)
+        data = vlaec.compress(image.convert("RGB").crop((150, 100, 278, 228)), quality=60)
     written = container.unpack(data)
     # float32 analysis may round a few latents otherwise on another machine.
     assert abs(len(written.stack.words) - len(golden.stack.words)) <= 2

@@ -156,7 +156,7 @@ def test_files_of_every_effort(model: PhotoVLAE, photo: Path) -> None:
     assert files[1] == files[2] != files[0]
     assert codec.decode(files[1]).rgb.shape == pixels.shape
     assert container.info(files[1]).header.quality == container.info(files[0]).header.quality
-    by_api = vlaec.compress(Image.fromarray(pixels), 100 * QUALITY, effort=1)
+    by_api = vlaec.compress(Image.fromarray(pixels), quality=100 * QUALITY, effort=1)
     assert by_api == files[1]
 
 

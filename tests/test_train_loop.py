@@ -111,7 +111,7 @@ def test_the_schedule(photos: Path, tmp_path: Path) -> None:
 def test_stage_c_trains_the_texture_alone_on_a_schedule_of_its_own(
     photos: Path, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, sampler_from=0.25, structure_until=0.5, energy_weight=1.0)
+    recipe = replace(RECIPE.weighted(energy=1.0), sampler_from=0.25, structure_until=0.5)
     trainer = make_trainer(photos, tmp_path, 1000, recipe)
     rates = {}
     for trainer.step in (499, 500, 750, 999):
@@ -287,7 +287,7 @@ def test_errors_are_one_line(
     elif case == "damaged checkpoint":
         (run / "checkpoint.pt").write_bytes(b"PK\x03\x04 nothing")
     elif case == "no weights":
-        recipe = replace(RECIPE, perceptual_weight=1.0)
+        recipe = RECIPE.weighted(lpips=1.0)
     elif case == "no budget":
         steps = "0"
     elif case == "small photographs":

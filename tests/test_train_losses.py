@@ -14,6 +14,7 @@ from vlaec.metrics.ssim import ms_ssim, window_size
 from vlaec.networks import PhotoVLAE
 from vlaec.train.photo.losses import Losses, Objective
 from vlaec.train.photo.recipe import Recipe
+from vlaec.train.photo.terms import ON_MEAN, TERMS, Judges
 
 
 class Distance(nn.Module):
@@ -26,10 +27,23 @@ class Distance(nn.Module):
         return (a[0] - b[0]).square().mean((1, 2, 3))
 
 
+def judges() -> Judges:
+    """Stand-ins for the networks, whose weights are not everywhere."""
+    stand_in = Distance()
+    return Judges(stand_in, stand_in, Maps())  # type: ignore[arg-type]
+
+
+class Maps(nn.Module):
+    """In place of VGG16's: pixels, at sizes that halve."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [nn.functional.avg_pool2d(x - 0.5, 2 ** (i % 4)) for i in range(9)]
+
+
 def evaluate(recipe: Recipe, corner: tuple[int, int] | None) -> tuple[Losses, PhotoVLAE]:
     torch.manual_seed(0)
     model = PhotoVLAE(recipe.model)
-    objective = Objective(model, recipe, Distance())  # type: ignore[arg-type]
+    objective = Objective(model, recipe, judges())
     x = torch.rand(2, 3, 64, 64)
     losses = objective(x, torch.tensor([0.2, 0.9]), corner)
     losses.total.backward()
@@ -37,35 +51,33 @@ def evaluate(recipe: Recipe, corner: tuple[int, int] | None) -> tuple[Losses, Ph
 
 
 def test_gradients_reach_every_parameter_in_stage_b() -> None:
-    _, model = evaluate(replace(RECIPE, perceptual_weight=1.0), (16, 0))
+    _, model = evaluate(RECIPE.weighted(lpips=1.0), (16, 0))
     missing = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert missing == []
 
 
 def test_stage_a_leaves_the_sampler_alone() -> None:
     losses, model = evaluate(RECIPE, None)
-    assert losses.likelihood == 0 and losses.perceptual == 0
+    assert losses.terms == {} and set(losses.measures) == {"bpp", "mse"}
     assert all(p.grad is None for p in model.pixelcnn.parameters())
 
 
 def test_the_samples_distance_leaves_the_mean_alone() -> None:
-    _, without = evaluate(replace(RECIPE, likelihood_weight=0.0), (0, 0))
-    _, with_it = evaluate(replace(RECIPE, likelihood_weight=0.0, perceptual_weight=5.0), (0, 0))
+    _, without = evaluate(RECIPE.weighted(nll=0.0), (0, 0))
+    _, with_it = evaluate(RECIPE.weighted(nll=0.0, lpips=5.0), (0, 0))
     assert torch.equal(without.to_mean.weight.grad, with_it.to_mean.weight.grad)
     assert with_it.to_features.weight.grad.abs().sum() > 0
-    _, on_mean = evaluate(
-        replace(RECIPE, likelihood_weight=0.0, mean_perceptual_weight=5.0), (0, 0)
-    )
+    _, on_mean = evaluate(RECIPE.weighted(nll=0.0, mean_lpips=5.0), (0, 0))
     assert not torch.equal(without.to_mean.weight.grad, on_mean.to_mean.weight.grad)
 
 
 def test_a_share_of_the_textures_gradient_reaches_the_encoder() -> None:
     def gradient(share: float, weight: float = 1e4) -> Tensor:
         torch.manual_seed(0)
-        recipe = replace(RECIPE, perceptual_weight=weight, encoder_share=share)
+        recipe = replace(RECIPE.weighted(lpips=weight), encoder_share=share)
         model = PhotoVLAE(recipe.model)
         nn.init.normal_(model.to_detail.weight, std=0.1)
-        objective = Objective(model, recipe, Distance())  # type: ignore[arg-type]
+        objective = Objective(model, recipe, judges())
         objective(torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9]), (0, 0)).total.backward()
         assert model.to_latent.weight.grad is not None
         return model.to_latent.weight.grad
@@ -79,7 +91,7 @@ def test_a_share_of_the_textures_gradient_reaches_the_encoder() -> None:
 
 def test_texture_on_some_of_the_crops() -> None:
     """Their number changes what is measured in stage B, and nothing in stage C."""
-    recipe = replace(RECIPE, perceptual_weight=1.0, texture_crops=1)
+    recipe = RECIPE.weighted(lpips=1.0)
     x, level = torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9])
     found = {}
     for structure in (True, False):
@@ -87,23 +99,24 @@ def test_texture_on_some_of_the_crops() -> None:
             torch.manual_seed(0)
             model = PhotoVLAE(recipe.model)
             own = replace(recipe, texture_crops=crops)
-            objective = Objective(model, own, Distance())  # type: ignore[arg-type]
-            found[structure, crops] = objective(x, level, (0, 0), structure).perceptual.item()
+            objective = Objective(model, own, judges())
+            losses = objective(x, level, (0, 0), structure)
+            found[structure, crops] = losses.terms["lpips"].item()
     assert found[True, 0] == found[True, 2] != found[True, 1]
     assert found[False, 0] == found[False, 1] == found[False, 2]
 
 
 def test_the_second_perceptual_loss_sees_some_crops_too() -> None:
     def gradient(crops: int) -> Tensor:
-        recipe = replace(RECIPE, likelihood_weight=0.0, vgg_weight=1.0, vgg_crops=crops)
+        recipe = replace(RECIPE.weighted(nll=0.0, vgg_lpips=1.0), crops={"vgg_lpips": crops})
         torch.manual_seed(0)
         model = PhotoVLAE(recipe.model)
-        objective = Objective(model, recipe, None, Distance())  # type: ignore[arg-type]
+        objective = Objective(model, recipe, judges())
         detail = torch.zeros(2, 3, 32, 32, requires_grad=True)
         features = torch.randn(2, recipe.model.features, 32, 32)
-        losses = objective.texture(torch.rand(2, 3, 32, 32), detail.detach(), detail, features)
-        losses.vgg.backward()
-        assert losses.perceptual == 0 and detail.grad is not None
+        terms, _ = objective.texture(torch.rand(2, 3, 32, 32), detail.detach(), detail, features)
+        terms["vgg_lpips"].backward()
+        assert "lpips" not in terms and detail.grad is not None
         return detail.grad.flatten(1).any(1)
 
     assert gradient(1).tolist() == [True, False] and gradient(2).all()
@@ -112,11 +125,12 @@ def test_the_second_perceptual_loss_sees_some_crops_too() -> None:
 def test_the_likelihood_of_some_crops_too() -> None:
     def gradient(crops: int) -> Tensor:
         torch.manual_seed(0)
-        recipe = replace(RECIPE, likelihood_crops=crops)
-        objective = Objective(PhotoVLAE(recipe.model), recipe, None)
+        recipe = replace(RECIPE, crops={"nll": crops})
+        objective = Objective(PhotoVLAE(recipe.model), recipe, Judges())
         features = torch.randn(2, recipe.model.features, 32, 32, requires_grad=True)
         zeros = torch.zeros(2, 3, 32, 32)
-        objective.texture(torch.rand(2, 3, 32, 32), zeros, zeros, features).likelihood.backward()
+        terms, _ = objective.texture(torch.rand(2, 3, 32, 32), zeros, zeros, features)
+        terms["nll"].backward()
         assert features.grad is not None
         return features.grad.flatten(1).any(1)
 
@@ -130,7 +144,7 @@ def test_hot_samples_vary_more_and_none_less() -> None:
         torch.manual_seed(0)
         recipe = replace(RECIPE, heat=heat)
         model = PhotoVLAE(recipe.model)
-        objective = Objective(model, recipe, None)
+        objective = Objective(model, recipe, Judges())
         features = torch.zeros(64, recipe.model.features, 16, 16)
         sampled[heat] = objective.texture.sample(features).detach().std((1, 2, 3))  # [64]
     ratio = sampled[3.0] / sampled[1.0].mean()
@@ -138,16 +152,82 @@ def test_hot_samples_vary_more_and_none_less() -> None:
 
 
 def test_the_exact_sample_and_many_jacobi_steps_agree() -> None:
-    sides = [replace(RECIPE, perceptual_weight=1.0, jacobi_steps=steps) for steps in (0, 200)]
+    sides = [replace(RECIPE.weighted(lpips=1.0), jacobi_steps=steps) for steps in (0, 200)]
     exact, jacobi = (evaluate(recipe, (0, 0))[0] for recipe in sides)
-    torch.testing.assert_close(exact.perceptual, jacobi.perceptual, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(exact.terms["lpips"], jacobi.terms["lpips"], atol=1e-4, rtol=1e-3)
+
+
+ALL = dict.fromkeys(TERMS, 1.0)
+
+
+@torch.no_grad()
+def of_everything(last: bool, **weights: float) -> Losses:
+    recipe = replace(RECIPE, weights=ALL, last_weights=weights, texture_crop=80)
+    torch.manual_seed(0)
+    objective = Objective(
+        PhotoVLAE(recipe.model), recipe if last else recipe.weighted(**weights), judges()
+    )
+    x = torch.rand(2, 3, 128, 128)
+    return objective(x, torch.tensor([0.2, 0.9]), (0, 0), structure=not last)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["B", "C"])
+def everything(request: pytest.FixtureRequest) -> tuple[bool, Losses]:
+    return request.param, of_everything(request.param)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_the_total_moves_with_a_weight_by_the_term(
+    name: str, everything: tuple[bool, Losses]
+) -> None:
+    """For every weight, d total / d weight is the term: none is dropped, none counts twice."""
+    last, before = everything
+    after = of_everything(last, **{name: 21.0})
+    if last and name in ON_MEAN:
+        assert name not in after.terms and after.total == before.total
+        return
+    term = after.terms[name].item()
+    assert abs(term) > 1e-3 and term == before.terms[name].item()
+    assert (after.total - before.total).item() / 20 == pytest.approx(term, rel=1e-2, abs=1e-4)
+
+
+def test_the_rate_distortion_loss_is_what_it_says() -> None:
+    recipe = replace(RECIPE, balance=0.3)
+    torch.manual_seed(0)
+    model = PhotoVLAE(recipe.model)
+    x, level = torch.rand(1, 3, 64, 64), torch.tensor([0.9])
+    losses = Objective(model, recipe, Judges())(x, level, None)
+    rate, mse = losses.measures["bpp"].item(), losses.measures["mse"].item()
+    factor = recipe.model.rate_weight(0.9)
+    expected = (rate + factor * mse) * (factor / recipe.model.rate_weight(0.5)) ** -0.3
+    assert losses.total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_stage_c_may_have_weights_of_its_own() -> None:
+    recipe = replace(RECIPE.weighted(wd=0.0), last_weights={"wd": 2.0, "energy": 0.0})
+    torch.manual_seed(0)
+    objective = Objective(PhotoVLAE(recipe.model), recipe, judges())
+    x, level = torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9])
+    names = [set(objective(x, level, (0, 0), structure).terms) for structure in (True, False)]
+    assert names == [{"energy", "nll", "log_mse"}, {"wd", "nll", "log_mse"}]
+
+
+def test_recipes_of_old_cards_still_load() -> None:
+    old = {"perceptual_weight": 6.0, "vgg_weight": 4.0, "vgg_crops": 3, "variance_weight": 0.7}
+    recipe = Recipe.from_dict({**old, "energy_weight": 0.0, "likelihood_crops": 6})
+    weights = {"lpips": 6.0, "nll": 0.02, "log_mse": 0.2, "vgg_lpips": 4.0, "variance": 0.7}
+    assert recipe.weights == weights and recipe.crops == {"vgg_lpips": 3, "nll": 6}
+    assert Recipe.from_dict({}) == Recipe()
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    with pytest.raises(ValueError, match="no such losses: warmth"):
+        recipe.weighted(warmth=1.0)
 
 
 def test_ms_ssim_counts_as_distortion() -> None:
     plain, _ = evaluate(RECIPE, None)
-    both, _ = evaluate(replace(RECIPE, ms_ssim_weight=1000.0), None)
-    assert plain.dissimilarity == 0 and 0 < both.dissimilarity <= 1
-    assert both.total > plain.total and both.mse == plain.mse
+    both, _ = evaluate(RECIPE.weighted(ms_ssim=1000.0), None)
+    assert both.terms["ms_ssim"] > 0 and "ms_ssim" not in plain.terms
+    assert both.total > plain.total and both.measures["mse"] == plain.measures["mse"]
 
 
 def pair(side: int, channels: int = 3) -> tuple[Tensor, Tensor]:

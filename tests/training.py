@@ -14,7 +14,7 @@ from vlaec.train.photo.recipe import RECIPES, Budget, Recipe
 from vlaec.train.photo.trainer import Trainer
 
 # Without LPIPS, whose weights are not everywhere, and with quick samples.
-RECIPE = replace(RECIPES["tiny"], perceptual_weight=0.0, jacobi_steps=1)
+RECIPE = replace(RECIPES["tiny"].weighted(lpips=0.0), jacobi_steps=1)
 
 
 def write_photos(folder: Path, count: int = 8, side: int = 130) -> Path:

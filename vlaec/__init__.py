@@ -1,7 +1,7 @@
 """vlaec: a lossy image codec. A Variational Lossy Autoencoder with bits-back ANS coding.
 
-`compress`, `decompress`, `info` and `Codec` are loaded on first use, so that `import vlaec` and
-the commands that need no model do not wait seconds for torch.
+Everything here is loaded on first use, so that `import vlaec` and the commands that need no model
+start at once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,18 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .photo.codec import Codec, compress, decompress
-    from .photo.container import info
+    from .api import (
+        compress,
+        compress_batch,
+        create_archive,
+        decompress,
+        decompress_batch,
+        extract_archive,
+        info,
+        latents,
+    )
+    from .images import Picture
+    from .photo.codec import Codec
 
 __version__ = "0.1.0"
 
@@ -30,18 +40,31 @@ __all__ = [
     "Codec",
     "ModelMissingError",
     "OutputError",
+    "Picture",
     "UsageError",
     "VlaecError",
     "compress",
+    "compress_batch",
+    "create_archive",
     "decompress",
+    "decompress_batch",
+    "extract_archive",
     "info",
+    "latents",
 ]
 
+# Modules of the names that are not in `errors`.
 _HOMES = {
     "Codec": "photo.codec",
-    "compress": "photo.codec",
-    "decompress": "photo.codec",
-    "info": "photo.container",
+    "Picture": "images",
+    "compress": "api",
+    "compress_batch": "api",
+    "create_archive": "api",
+    "decompress": "api",
+    "decompress_batch": "api",
+    "extract_archive": "api",
+    "info": "api",
+    "latents": "api",
 }
 
 
@@ -49,3 +72,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'vlaec' has no attribute {name!r}")
     return getattr(import_module(f"vlaec.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

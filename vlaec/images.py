@@ -20,6 +20,11 @@ from .photo.container import MAX_PIXELS
 
 # No EPS, PDF or the like: those start other programs.
 INPUT_FORMATS = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"]
+# By what folders of pictures are searched for.
+INPUT_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff"),
+    *(".bmp", ".gif", ".jp2", ".ppm", ".pgm"),
+)
 OUTPUT_FORMATS = {  # and the suffixes that stand for them, the usual one first
     "png": (".png",),
     "webp": (".webp",),

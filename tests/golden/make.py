@@ -36,7 +36,7 @@ def main() -> None:
     }
     expected = {}
     for name, (image, quality) in cases.items():
-        data = vlaec.compress(image, quality)
+        data = vlaec.compress(image, quality=quality)
         (HERE / f"{name}.vlae").write_bytes(data)
         vlaec.decompress(data).save(HERE / f"{name}.png", optimize=True)
         parsed = container.unpack(data)

@@ -12,7 +12,8 @@ import click
 
 from .. import files
 from ..errors import UsageError
-from .terminal import check_streams, force_option, json_option, progress_bar, show, source_argument
+from .flags import force_option, json_option, quiet_option, source_argument, verbose_option
+from .terminal import check_names, check_streams, progress_bar, remark, show
 
 if TYPE_CHECKING:
     from ..sets.container import Info
@@ -34,9 +35,13 @@ def archive() -> None:
 @click.option(
     "--lossy", is_flag=True, help="Keep what the latent says of the images; resample the rest."
 )
-@click.option("--seed", type=_SEEDS, help="Of what a lossy archive resamples.  [default: 0]")
+@click.option(
+    "--seed", type=_SEEDS, help="Seed for resampling (lossy archives only).  [default: 0]"
+)
 @force_option
 @json_option
+@quiet_option
+@verbose_option
 def create(
     source: str,
     output: str | None,
@@ -52,6 +57,7 @@ def create(
     `images`, uint8 [N, H, W] of 0 and 255 or [N, H, W, 3]; - is such a file on standard input. OUT
     is IN with the suffix .vlaa unless given.
     """
+    check_names(source, output)
     if seed is not None and not lossy:
         raise UsageError("a lossless archive has nothing to resample: --seed is for --lossy")
     output = output or ("-" if source == "-" else _beside(source, ".vlaa"))
@@ -75,7 +81,7 @@ def create(
         more = {"input": source, "output": output, "seconds": round(seconds, 3)}
         click.echo(json.dumps({**more, **facts}))
         return
-    click.echo(f"{show(source)} -> {show(output)}: {_sentence(facts)}, {seconds:.1f} s", err=True)
+    remark(f"{show(source)} -> {show(output)}: {_sentence(facts)}, {seconds:.1f} s")
 
 
 @archive.command()
@@ -86,10 +92,14 @@ def create(
     help="An .npz file, - for one on standard output, or else a folder of pictures.",
 )
 @click.option(
-    "--seed", type=_SEEDS, help="Of a lossy archive, another sample.  [default: the file's]"
+    "--seed",
+    type=_SEEDS,
+    help="Seed for another sample (lossy archives only).  [default: the file's]",
 )
 @force_option
 @json_option
+@quiet_option
+@verbose_option
 def extract(source: str, output: str | None, seed: int | None, force: bool, as_json: bool) -> None:
     """Take the images out of a .vlaa file.
 
@@ -98,6 +108,7 @@ def extract(source: str, output: str | None, seed: int | None, force: bool, as_j
     """
     from ..sets import container as archive_container
 
+    check_names(source, output)
     data = files.read_bytes(source)
     names = archive_container.unpack(data).names
     if output is None:

@@ -1,4 +1,4 @@
-"""What the commands share: options, checks of the standard streams, the progress bar."""
+"""What the commands share: standard streams, notes, the progress bar, paths in messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,36 @@ import click
 
 from ..errors import UsageError
 
-source_argument = click.argument("source", metavar="IN")
-force_option = click.option("--force", is_flag=True, help="Overwrite the output if it exists.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+_KEY = "vlaec.verbosity"
+
+
+def set_verbosity(level: int) -> None:
+    """How much the command that runs says."""
+    click.get_current_context().find_root().meta[_KEY] = level
+
+
+def verbosity() -> int:
+    """QUIET, NORMAL or VERBOSE."""
+    level: int = click.get_current_context().find_root().meta.get(_KEY, NORMAL)
+    return level
+
+
+def note(text: str) -> None:
+    """A line on stderr that no user should miss, except one who asked for quiet."""
+    if verbosity() > QUIET:
+        click.echo(f"vlaec: {text}", err=True)
+
+
+def remark(text: str) -> None:
+    """A line on stderr for who watches a terminal, or asked for it."""
+    if verbosity() == VERBOSE or (verbosity() == NORMAL and sys.stderr.isatty()):
+        click.echo(text, err=True)
+
+
+def has_bar() -> bool:
+    """Whether progress is drawn: on a terminal that nobody asked to be quiet."""
+    return verbosity() > QUIET and sys.stderr.isatty()
 
 
 def check_streams(output: str, as_json: bool) -> None:
@@ -25,15 +52,30 @@ def check_streams(output: str, as_json: bool) -> None:
         raise UsageError("standard output is a terminal; name a file with -o")
 
 
+def check_names(*names: str | None) -> None:
+    """Raise UsageError for an empty name of a file, which no path can be made of."""
+    if "" in names:
+        raise UsageError("the name of a file is empty")
+
+
 def show(path: str) -> str:
     """A path as messages name it."""
     return "standard stream" if path == "-" else path
 
 
+def show_bytes(size: float) -> str:
+    """A number of bytes in the unit that suits it."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[float], None] | None]:
     """A bar on stderr if that is a terminal; yields the function to call with 0..1, or None."""
-    if not sys.stderr.isatty():
+    if not has_bar():
         yield None
         return
     from rich.console import Console
@@ -42,3 +84,32 @@ def progress_bar(title: str) -> Iterator[Callable[[float], None] | None]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda fraction: bar.update(task, completed=fraction)
+
+
+@contextmanager
+def counting_bar(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar over `total` files with the time that is left; yields what to call after each."""
+    if not has_bar():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)

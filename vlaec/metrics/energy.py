@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .variance import FLOOR, SHARES, opponent_planes
+from .variance import FLOOR, by_shares, opponent_planes
 
 # Frequencies are those of the discrete cosine transform of squares of this side.
 SIDE = 8
@@ -46,7 +46,7 @@ def log_energies(x: Tensor) -> Tensor:
         [N, 3, SIDE, h, w], from the lowest frequencies to the highest.
     """
     with torch.autocast(x.device.type, enabled=False):
-        planes = opponent_planes(x)
+        planes = opponent_planes(x - 0.5)  # near 0, where rounding hurts least
         basis, member = bands(x.device)
         square = F.conv2d(planes, basis, stride=STEP).square()  # [3 N, SIDE^2, H/4, W/4]
         energy = F.conv2d(square, member[:, :, None, None])  # [3 N, SIDE, H/4, W/4]
@@ -57,5 +57,4 @@ def log_energies(x: Tensor) -> Tensor:
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference of `log_energies` of two batches [N, 3, H, W], colours weighted by
     SHARES; [N], in nats."""
-    by_plane = (log_energies(a) - log_energies(b)).abs().mean((2, 3, 4))  # [N, 3]
-    return by_plane @ torch.tensor(SHARES, device=a.device)
+    return by_shares((log_energies(a) - log_energies(b)).abs().mean((2, 3, 4)))

@@ -10,10 +10,9 @@ the pattern.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .variance import SHARES, opponent_planes
+from .variance import box, by_shares, opponent_planes
 
 # Of the last two pixel-shuffles, and half of that: the finest pattern there is. To each the pixels
 # on one side of a neighbourhood: means over few places differ by chance.
@@ -43,15 +42,18 @@ def log_repetition(x: Tensor, period: int) -> Tensor:
     if min(x.shape[2:]) < least:
         raise ValueError(f"what repeats every {period} pixels needs {least} of them")
     with torch.autocast(x.device.type, enabled=False):
-        planes = opponent_planes(x)
+        planes = opponent_planes(x - 0.5)[:, 0]  # [3 N, H, W]
         # Without what is slower than a period: slopes are not patterns.
-        smooth = F.avg_pool2d(planes, period, 1)
-        height, width = (size // period * period for size in smooth.shape[2:])
+        smooth = box(planes, period)
+        height, width = (size // STEP * STEP for size in smooth.shape[1:])
         first = period // 2
-        sharp = planes[:, :, first : first + height, first : first + width]
-        sharp = sharp - smooth[:, :, :height, :width]
-        phases = F.pixel_unshuffle(sharp, period)  # [3 N, period^2, H/period, W/period]
-        means = F.avg_pool2d(phases, NEIGHBOURHOODS[period] // period, STEP // period)
+        sharp = planes[:, first : first + height, first : first + width]
+        sharp = sharp - smooth[:, :height, :width]
+        # Means over the cells of blocks of STEP pixels, then over the blocks of a neighbourhood.
+        cells = sharp.unflatten(2, (-1, STEP // period, period))
+        cells = cells.unflatten(1, (-1, STEP // period, period)).mean((2, 5))
+        blocks = cells.permute(0, 2, 4, 1, 3).flatten(1, 2)  # [3 N, period^2, H/STEP, W/STEP]
+        means = box(blocks, NEIGHBOURHOODS[period] // STEP)
         variance = means.var(1, correction=0)  # [3 N, h, w]
         return (variance + FLOOR).log().unflatten(0, (-1, 3))
 
@@ -63,4 +65,4 @@ def lattice_distance(a: Tensor, b: Tensor) -> Tensor:
         (log_repetition(a, period) - log_repetition(b, period)).abs().mean((2, 3))  # [N, 3]
         for period in PERIODS
     ]
-    return torch.stack(differences).mean(0) @ torch.tensor(SHARES, device=a.device)
+    return by_shares(torch.stack(differences).mean(0))

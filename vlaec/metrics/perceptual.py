@@ -100,6 +100,12 @@ class _Backbone(nn.Module):
     def _buffer(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
 
+    def in_bfloat16(self) -> None:
+        """Keep the weights of the convolutions in bfloat16, and so compute: for training."""
+        for name, value in self.named_buffers():
+            if name.startswith(("weight", "bias")):
+                setattr(self, name, value.bfloat16())
+
     def forward(
         self, x: Tensor, pool: Callable[[Tensor], Tensor] | None = None, stages: int = 5
     ) -> list[Tensor]:
@@ -113,6 +119,7 @@ class _Backbone(nn.Module):
                 f"{self.architecture.min_side} on each side"
             )
         x = ((x - self.shift) / self.scale).contiguous(memory_format=torch.channels_last)
+        x = x.to(self.get_buffer("weight0").dtype)
         maps, index = [], 0
         for number, convs in enumerate(self.architecture.stages[:stages]):
             if number in self.architecture.pooled_before:
@@ -152,10 +159,16 @@ class LPIPS(nn.Module):
             raise KeyError(f"LPIPS has no net {net!r}; there are {', '.join(ARCHITECTURES)}")
         return cls(_read(folder, f"lpips_{net}.npz"), net)
 
+    def in_bfloat16(self) -> LPIPS:
+        """Itself, with convolutions in bfloat16: for training."""
+        self.net.in_bfloat16()
+        return self
+
     def features(self, x: Tensor) -> list[Tensor]:
         """`[N, 3, H, W]` in [0, 1] to five maps `[N, C, h, w]`, of unit length times root(lin)."""
         maps = []
         for layer, f in enumerate(self.net(x)):
+            f = f.float()  # squares of bfloat16 lose what pictures differ by
             # The epsilon under the root keeps the gradient finite where every feature is zero.
             length = torch.rsqrt(f.square().sum(1, keepdim=True) + 1e-10)
             maps.append(f * length * getattr(self, f"root{layer}"))

@@ -8,7 +8,6 @@ those over the few pixels around each one do.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 # Pixels on one side of what is around a pixel. On held-out photographs and drawn pages 5 agreed
@@ -25,8 +24,29 @@ SHARES = (0.5, 0.25, 0.25)
 def opponent_planes(x: Tensor) -> Tensor:
     """Luma and two colour differences of [N, 3, H, W] as [3 N, 1, H, W], those of a picture side by
     side."""
-    opponent = torch.tensor(OPPONENT, device=x.device)
-    return F.conv2d(x.float(), opponent[:, :, None, None]).flatten(0, 1)[:, None]
+    # Number by number: on GPUs a convolution may round to 10 bits, half a grey level, and constants
+    # that are sent there on every call would make the host wait.
+    red, green, blue = x.float().unbind(1)
+    planes = [r * red + g * green + b * blue for r, g, b in OPPONENT]
+    return torch.stack(planes, 1).flatten(0, 1)[:, None]
+
+
+def by_shares(x: Tensor) -> Tensor:
+    """The mean [N] of what is known of luma and colours, [N, 3], weighted by SHARES."""
+    luma, blue, red = x.unbind(1)
+    return SHARES[0] * luma + SHARES[1] * blue + SHARES[2] * red
+
+
+def box(x: Tensor, side: int) -> Tensor:
+    """Mean over all squares of `side` pixels of [..., H, W]: sums of shifted rows and columns."""
+    height, width = x.shape[-2] - side + 1, x.shape[-1] - side + 1
+    rows = x[..., :height, :]
+    for i in range(1, side):
+        rows = rows + x[..., i : i + height, :]
+    total = rows[..., :width]
+    for i in range(1, side):
+        total = total + rows[..., i : i + width]
+    return total / side**2
 
 
 def log_variances(x: Tensor) -> Tensor:
@@ -40,7 +60,7 @@ def log_variances(x: Tensor) -> Tensor:
     """
     with torch.autocast(x.device.type, enabled=False):
         planes = opponent_planes(x - 0.5)  # near 0, where squares keep their digits
-        mean, square = (F.avg_pool2d(p, WINDOW, 1) for p in (planes, planes.square()))
+        mean, square = (box(p, WINDOW) for p in (planes, planes.square()))
         variance = (square - mean.square()).clamp(min=0)
         return (variance + FLOOR).log().unflatten(0, (-1, 3))[:, :, 0]
 
@@ -48,5 +68,4 @@ def log_variances(x: Tensor) -> Tensor:
 def variance_distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference of `log_variances` of two batches [N, 3, H, W], colours weighted by
     SHARES; [N], in nats."""
-    by_plane = (log_variances(a) - log_variances(b)).abs().mean((2, 3))  # [N, 3]
-    return by_plane @ torch.tensor(SHARES, device=a.device)
+    return by_shares((log_variances(a) - log_variances(b)).abs().mean((2, 3)))

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .. import images, zoo
@@ -33,36 +32,6 @@ MAX_EFFORT = 9
 STEPS_PER_EFFORT = 50
 
 
-def compress(
-    image: Image.Image, quality: float = 50, model: str | None = None, effort: int = 0
-) -> bytes:
-    """A Pillow image as a `.vlae` file.
-
-    Args:
-        quality: 0..100.
-        model: a name from `vlaec models`; None for the default one at this quality.
-        effort: 0..9, how long to search for a better latent; see `vlaec.photo.refine`.
-
-    Raises:
-        VlaecError: a quality or effort out of range, an image that cannot be kept, a missing model.
-    """
-    return encode(images.from_pillow(image), quality, model, effort=effort)
-
-
-def decompress(data: bytes, texture: float | None = None, seed: int | None = None) -> Image.Image:
-    """The picture in a `.vlae` file.
-
-    Args:
-        texture: strength of the resampled texture, 0 (none: the most faithful) to 1; None for
-            the file's own default.
-        seed: another texture of the same kind, 0..255; None for the file's own.
-
-    Raises:
-        VlaecError: a damaged or foreign file, a missing model, an argument out of range.
-    """
-    return images.to_pillow(decode(data, texture, seed))
-
-
 def encode(
     picture: Picture,
     quality: float = 50,
@@ -70,7 +39,18 @@ def encode(
     progress: Progress | None = None,
     effort: int = 0,
 ) -> bytes:
-    """As `compress`, from a `Picture`."""
+    """A picture as a `.vlae` file.
+
+    Args:
+        picture: what to compress.
+        quality: 0..100.
+        model: name of a model; None for the default one at this quality.
+        progress: told the share that is done.
+        effort: 0..9, how long to search for a better latent; see `vlaec.photo.refine`.
+
+    Raises:
+        VlaecError: a quality or effort out of range, a missing model.
+    """
     if not 0 <= quality <= 100:
         raise UsageError(f"quality must be between 0 and 100, not {quality:g}")
     return load_codec(zoo.find(name=model, quality=quality).id).encode(
@@ -84,7 +64,17 @@ def decode(
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Picture:
-    """As `decompress`, to a `Picture`."""
+    """The picture in a `.vlae` file.
+
+    Args:
+        data: the file.
+        texture: strength of the resampled texture, 0..1; None for the file's own.
+        seed: seed of that texture, 0..255; None for the file's own.
+        progress: told the share that is done.
+
+    Raises:
+        VlaecError: a damaged or foreign file, a missing model, an argument out of range.
+    """
     container = unpack(data)
     codec = load_codec(zoo.find(model_id=container.header.model_id).id)
     return codec.decode(container, texture, seed, progress)
@@ -117,7 +107,7 @@ class Codec:
         progress: Progress | None = None,
         effort: int = 0,
     ) -> bytes:
-        """A `.vlae` file; see `compress`."""
+        """A `.vlae` file; see the function `encode`."""
         lowest, highest = self.card.qualities
         if not lowest <= quality <= highest:
             raise UsageError(
@@ -162,7 +152,7 @@ class Codec:
         seed: int | None = None,
         progress: Progress | None = None,
     ) -> Picture:
-        """The picture in a container; see `decompress`."""
+        """The picture in a container; see the function `decode`."""
         header = container.header
         strength = header.texture if texture is None else texture
         if not 0 <= strength <= 1:

@@ -20,13 +20,17 @@ class Meter:
 
     def __init__(self) -> None:
         self.started = time.monotonic()
-        self.sums: Tensor | None = None
+        # By the names of the losses, which differ between stages: their sums, and how many steps.
+        self.sums: dict[tuple[str, ...], tuple[Tensor, int]] = {}
         self.count, self.pixels, self.flops = 0, 0, 0.0
 
     def add(self, losses: Losses, pixels: int, flops: float) -> None:
         """One step over `pixels` pixels, which took `flops` floating-point operations."""
-        values = torch.stack(losses).detach()
-        self.sums = values if self.sums is None else self.sums + values
+        named = {"loss": losses.total} | losses.measures | losses.terms
+        values = torch.stack([value.detach().float() for value in named.values()])
+        names = tuple(named)
+        before, count = self.sums.get(names, (torch.zeros_like(values), 0))
+        self.sums[names] = (before + values, count + 1)
         self.count += 1
         self.pixels += pixels
         self.flops += flops
@@ -38,22 +42,16 @@ class Meter:
 
     def row(self, peak_tflops: float | None) -> Row:
         """Means of the losses, and the throughput; `peak_tflops` of all devices together."""
-        assert self.sums is not None
-        mean = Losses(*(self.sums / self.count).unbind())
-        losses = {
-            "loss": float(mean.total),
-            "bpp": float(mean.rate),
-            "psnr": _psnr(float(mean.mse)),
-            "nll": float(mean.likelihood),
-            "lpips": float(mean.perceptual),
-            "vgg_lpips": float(mean.vgg),
-            "energy": float(mean.energy),
-            "variance": float(mean.variance),
-            "lattice": float(mean.lattice),
-            "texture_psnr": _psnr(float(mean.texture_mse)),
-            "mean_lpips": float(mean.mean_perceptual),
-            "dissimilarity": float(mean.dissimilarity),
-        }
+        totals: dict[str, tuple[float, int]] = {}
+        for names, (sums, count) in self.sums.items():
+            for name, value in zip(names, sums.tolist(), strict=True):
+                before, steps = totals.get(name, (0.0, 0))
+                totals[name] = (before + value, steps + count)
+        losses = {name: value / steps for name, (value, steps) in totals.items()}
+        # Squared errors are shown in decibels.
+        for name, shown in (("mse", "psnr"), ("texture_mse", "texture_psnr")):
+            if name in losses:
+                losses[shown] = _psnr(losses.pop(name))
         seconds = self.seconds
         tflops = self.flops / seconds / 1e12
         speed = {"megapixels_per_second": self.pixels / seconds / 1e6, "tflops": tflops}

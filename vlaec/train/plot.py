@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from . import log
+from .photo.terms import TERMS
 
-# What a panel shows, if the log has it; set models log the last four alone.
+# What a panel shows, if the log has it: these, then every other loss by its name. Set models log
+# the last four alone.
 PANELS = {
     "loss": "loss",
     "bpp": "rate, bits per pixel",
     "psnr": "PSNR of the mean, dB",
     "nll": "NLL, bits per subpixel",
     "lpips": "LPIPS of the sample",
-    "lattice": "lattice of the sample, nats",
     "elbo": "ELBO, nats per image",
     "validation_elbo": "validation ELBO, nats",
     "kl": "KL, nats per image",
@@ -38,7 +39,8 @@ def plot(run: Path) -> Path:
     from matplotlib import pyplot
 
     rows = log.read(run / "log.jsonl")
-    panels = [(name, label) for name, label in PANELS.items() if any(name in row for row in rows)]
+    known = PANELS | {name: name for name in TERMS if name not in PANELS}
+    panels = [(name, label) for name, label in known.items() if any(name in row for row in rows)]
     figure, axes = pyplot.subplots(len(panels), 1, figsize=(7, 2.2 * len(panels)), sharex=True)
     for axis, (name, label) in zip(axes, panels, strict=True):
         # Not every row has a validation.

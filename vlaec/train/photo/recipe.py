@@ -7,8 +7,25 @@ from typing import Any
 
 from ...coding.settings import settings
 from ...networks.config import PRESETS, PhotoConfig
+from .terms import TERMS
 
 OPTIMISERS = ("adam", "soap")
+
+DEFAULT_WEIGHTS = {"lpips": 3.0, "nll": 0.02, "energy": 0.2, "log_mse": 0.2}
+
+# The fields of recipes in the cards of older models, and what they are called now.
+OLD_WEIGHTS = {
+    "perceptual_weight": "lpips",
+    "vgg_weight": "vgg_lpips",
+    "likelihood_weight": "nll",
+    "energy_weight": "energy",
+    "variance_weight": "variance",
+    "lattice_weight": "lattice",
+    "texture_fidelity": "log_mse",
+    "mean_perceptual_weight": "mean_lpips",
+    "ms_ssim_weight": "ms_ssim",
+}
+OLD_CROPS = {"vgg_crops": "vgg_lpips", "likelihood_crops": "nll"}
 
 
 @dataclass(frozen=True)
@@ -40,19 +57,13 @@ class Recipe:
     # The noise of each crop's sample is enlarged by up to this, mostly by little: a sampler that is
     # never trained above the temperature of decoding breaks out there.
     heat: float = 1.0
-    perceptual_weight: float = 3.0  # of the texture's LPIPS
-    # LPIPS on VGG16, of the first `vgg_crops` of a batch: it costs as much as the model.
-    vgg_weight: float = 0.0
-    vgg_crops: int = 2
-    likelihood_weight: float = 0.02  # per bit and subpixel
-    likelihood_crops: int = 0  # of the first so many of a batch (0: of all)
-    energy_weight: float = 0.2  # per nat of the texture's local energy in bands of frequencies
-    variance_weight: float = 0.0  # per nat of the texture's variance around each pixel
-    lattice_weight: float = 0.0  # per nat of what the texture repeats every 2, 4 or 8 pixels
-    texture_fidelity: float = 0.2  # per nat of the texture's MSE: 0.23 nats are 1 dB
-    mean_perceptual_weight: float = 0.0  # of the mean's LPIPS
-    # 1 - MS-SSIM in units of MSE: the distortion is MSE + ms_ssim_weight * (1 - MS-SSIM).
-    ms_ssim_weight: float = 0.0
+    # Weight of every loss besides rate and MSE, by its name in `terms.TERMS`.
+    weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    # Weights that are others in stage C.
+    last_weights: dict[str, float] = field(default_factory=dict)
+    # Losses that look at the first so many crops of a batch only, by name; "maps" stands for all on
+    # feature maps. VGG16 costs as much as the model.
+    crops: dict[str, int] = field(default_factory=dict)
     # Weight of each crop's rate-distortion loss: lambda ** -balance. 0.5 evens out low and high
     # rates, 0 lets high rates dominate.
     balance: float = 0.45
@@ -73,6 +84,23 @@ class Recipe:
             raise ValueError("qualities must be a range within 0 to 1")
         if not 0 <= self.drawn <= 0.5:
             raise ValueError("drawn must be a share between 0 and 0.5")
+        named = {*self.weights, *self.last_weights, *self.crops} - {*TERMS, "maps"}
+        if named:
+            raise ValueError(f"no such losses: {', '.join(sorted(named))}")
+
+    def stage_weights(self, last: bool) -> dict[str, float]:
+        """The weights that are not 0 in stages A and B, or in the last stage, C."""
+        weights = self.weights | self.last_weights if last else self.weights
+        return {name: weight for name, weight in weights.items() if weight}
+
+    def weighted(self, **weights: float) -> Recipe:
+        """The same with some weights changed."""
+        return replace(self, weights=self.weights | weights)
+
+    @property
+    def losses(self) -> set[str]:
+        """Names of all losses of any stage."""
+        return {*self.stage_weights(last=False), *self.stage_weights(last=True)}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -85,8 +113,26 @@ class Recipe:
         Raises:
             ValueError: an unknown field, or a value that cannot be.
         """
-        own = settings(cls, values, "recipe")
+        own = settings(cls, _by_name(values), "recipe")
         return cls(**own | {"model": PhotoConfig.from_dict(values.get("model", {}))})
+
+
+def _by_name(values: Any) -> dict[str, Any]:
+    """A recipe whose weights are fields of their own, as they were before 0.1, in today's form."""
+    if not isinstance(values, dict):
+        raise ValueError("no fields with names")
+    if "weights" in values:
+        return values
+    weights, crops, rest = dict(DEFAULT_WEIGHTS), {"vgg_lpips": 2}, {}
+    for name, value in values.items():
+        if name in OLD_WEIGHTS:
+            weights[OLD_WEIGHTS[name]] = value
+        elif name in OLD_CROPS:
+            crops[OLD_CROPS[name]] = value
+        else:
+            rest[name] = value
+    used = {name: weight for name, weight in weights.items() if weight}
+    return {**rest, "weights": used, "crops": {k: v for k, v in crops.items() if v and k in used}}
 
 
 @dataclass(frozen=True)
@@ -116,10 +162,7 @@ class Budget:
 _STAGED = Recipe(
     sampler_from=0.3,
     structure_until=0.55,
-    perceptual_weight=6.0,
-    energy_weight=0.6,
-    texture_fidelity=0.02,
-    likelihood_weight=0.01,
+    weights={"lpips": 6.0, "energy": 0.6, "log_mse": 0.02, "nll": 0.01},
 )
 
 # One residual block more than `small` at strides 4 and 16: it may start from it (`--init`).
@@ -143,13 +186,17 @@ _TUNED = replace(
     encoder_share=0.25,
     drawn=1 / 16,
     heat=1.43,
-    vgg_weight=4.0,
-    vgg_crops=3,
-    likelihood_crops=6,
-    energy_weight=1.4,
-    variance_weight=0.7,
-    lattice_weight=0.45,
-    ms_ssim_weight=1000.0,
+    weights={
+        "lpips": 6.0,
+        "vgg_lpips": 4.0,
+        "nll": 0.01,
+        "energy": 1.4,
+        "variance": 0.7,
+        "lattice": 0.45,
+        "log_mse": 0.02,
+        "ms_ssim": 1000.0,
+    },
+    crops={"vgg_lpips": 3, "nll": 6},
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -177,8 +224,7 @@ RECIPES: dict[str, Recipe] = {
         batch=32,
         crop=256,
         texture_crop=128,
-        vgg_crops=8,
-        likelihood_crops=0,
+        crops={"vgg_lpips": 8},
         ema=0.9995,
     ),
 }

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ...metrics.perceptual import LPIPS
 from ...networks.blocks import ResidualBlock
 from ...networks.config import PhotoConfig
 from ...networks.photo import PhotoVLAE
@@ -23,6 +22,7 @@ from .data import PhotoSet, photo_paths, upload
 from .losses import Losses, Objective
 from .pages import draw_pages
 from .recipe import Budget, Recipe
+from .terms import Judges
 
 Report = Callable[[log.Row], None]
 
@@ -73,12 +73,8 @@ class Trainer:
         self.warm_from = 0  # the step from which the optimiser has gathered its moments
         if self.checkpoint.exists():
             self._load()
-        lpips = vgg = None
-        if recipe.perceptual_weight or recipe.mean_perceptual_weight:
-            lpips = LPIPS.load(weights).to(self.device)
-        if recipe.vgg_weight:
-            vgg = LPIPS.load(weights, "vgg").to(self.device)
-        self.objective = objective(self.model, recipe, lpips, vgg)
+        judges = Judges.load(recipe.losses, weights).to(self.device)
+        self.objective = objective(self.model, recipe, judges)
         self.flops = flops_per_pixel(self.objective, recipe, machine)
         if machine.compiled:
             # In two parts: what varies, the place that stage B looks at, is cut out in between.

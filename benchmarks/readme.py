@@ -1,0 +1,96 @@
+"""README.md and docs/results.md, with every measured number read from the committed results.
+
+    python -m benchmarks.readme           # write both from the templates in benchmarks/pages
+    python -m benchmarks.readme --check   # exit 1 if either differs from what would be written
+
+A template says `{{ ... }}` where a number goes; the names that it may use are those of `Results`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = {"README.md": ROOT / "README.md", "results.md": ROOT / "docs" / "results.md"}
+DIGITS = {"psnr": 2}  # all else has three
+
+
+class Results:
+    """What templates can ask for. A codec is named as in the bench's summary."""
+
+    @cached_property
+    def kodak(self) -> dict[str, Any]:
+        """The summary of `vlaec bench` on the Kodak photographs."""
+        return self.read("kodak/summary.json")
+
+    def read(self, name: str) -> Any:
+        """A result file as it is."""
+        return json.loads((RESULTS / name).read_text())
+
+    def bpp(self, level: float, codec: str = "vlaec") -> float:
+        """Mean bits per pixel at a quality."""
+        curve = self.kodak["curves"][codec]
+        return float(curve["bpp"][curve["levels"].index(level)])
+
+    def value(self, codec: str, metric: str, bpp: float) -> str:
+        """A codec's metric at a rate, linear in the rate's logarithm; a dash beyond its ends."""
+        curve = self.kodak["curves"][codec]
+        rates, values = curve["bpp"], curve["metrics"][metric]
+        if not rates[0] <= bpp <= rates[-1]:
+            return "-"
+        value = float(np.interp(np.log(bpp), np.log(rates), values))
+        return f"{value:.{DIGITS.get(metric, 3)}f}"
+
+    def percent(self, ours: float | str, theirs: float | str) -> str:
+        """By how many per cent the first number is below (or above: negative) the second."""
+        return f"{100 * (1 - float(ours) / float(theirs)):.0f}"
+
+    def bd_rate(self, codec: str, metric: str) -> str:
+        """BD-rate against the summary's anchor, with sign and interval: `-43 % (-47 to -39)`."""
+        rate = self.kodak["bd_rate"][metric].get(codec)
+        if rate is None or rate["value"] is None:
+            return "-"
+        return f"{rate['value']:+.0f} % ({rate['low']:+.0f} to {rate['high']:+.0f})"
+
+
+def render(name: str) -> str:
+    """The text of a page."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "benchmarks" / "pages"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    return environment.get_template(name).render(r=Results())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check both pages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    args = parser.parse_args(arguments)
+    stale = [path for name, path in PAGES.items() if path.read_text() != render(name)]
+    if not args.check:
+        for name, path in PAGES.items():
+            path.write_text(render(name))
+        return 0
+    for path in stale:
+        print(
+            f"{path.relative_to(ROOT)}: not what its template and the results say", file=sys.stderr
+        )
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

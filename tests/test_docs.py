@@ -1,0 +1,82 @@
+"""The documentation holds: commands run in order, links lead somewhere, numbers are measured."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.readme import main as check_numbers
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+RUN = [page for page in PAGES if BLOCK.search(page.read_text()) and page.name != "CONTRIBUTING.md"]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The blocks of a page as commands. What fetches the program itself is left out."""
+    blocks = []
+    for language, text in BLOCK.findall(page.read_text()):
+        lines = [line for line in text.splitlines() if not line.startswith(("git clone", "pip "))]
+        code = "\n".join(lines)
+        blocks.append(
+            ["sh", "-eu", "-c", code] if language == "sh" else [sys.executable, "-c", code]
+        )
+    return blocks
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder as a reader has it: a photograph, examples, and `vlaec` both ways."""
+    with Image.open(ROOT / "examples" / "photo.png") as image:
+        part = image.crop((100, 100, 228, 196))
+    (tmp_path / "examples").mkdir()
+    part.save(tmp_path / "photo.png")
+    part.save(tmp_path / "examples" / "photo.png")
+    (tmp_path / "bin").mkdir()
+    launcher = tmp_path / "bin" / "vlaec"
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vlaec "$@"\n')
+    launcher.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the blocks are for a POSIX shell")
+@pytest.mark.parametrize("page", RUN, ids=lambda p: p.name)
+def test_commands_run_as_they_stand(page: Path, desk: Path) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{desk / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    assert shutil.which("sh")
+    for command in commands(page):
+        done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_files(page: Path) -> None:
+    targets = [t for t in LINK.findall(page.read_text()) if not t.startswith(("http", "mailto:"))]
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+def test_measured_numbers_are_those_of_the_results() -> None:
+    assert check_numbers(["--check"]) == 0
+
+
+def test_the_front_page_is_short_and_warns_first() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) <= 900
+    assert text.index("What it invents") < text.index("## ")

@@ -1,0 +1,232 @@
+"""The functions of the package: pictures of any kind to `.vlae` bytes and back.
+
+Importing this file needs neither a network nor Pillow; what is wrong with a call or a file is said
+before a model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from . import zoo
+from .errors import UsageError
+from .options import CompressOptions, DecompressOptions, whole
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+
+    from .images import Picture
+    from .photo.container import Container, Info
+    from .sets.container import Info as ArchiveInfo
+
+    # What `compress` takes for a picture; a tensor of torch, too.
+    ImageLike = Any
+    # What holds a `.vlae` file: its bytes, its path, or an open stream.
+    FileLike = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
+
+Progress = Callable[[float], None]
+
+KINDS = ("pil", "numpy", "torch", "picture")
+
+
+def compress(
+    image: ImageLike,
+    *,
+    quality: float = 50,
+    model: str | None = None,
+    effort: int = 0,
+) -> bytes:
+    """A picture as a `.vlae` file.
+
+    Args:
+        image: a Pillow image, a `Picture`, a path, bytes or a binary stream of a picture file, an
+            array [H, W] or [H, W, 3 or 4] of uint8 or uint16, or a tensor [3, H, W] of uint8 or
+            of floats from 0 to 1.
+        quality: 0..100.
+        model: a name from `vlaec models`; None for the default one at this quality.
+        effort: 0..9, how long to search for a better file.
+
+    Raises:
+        VlaecError: an argument out of range, an image that cannot be kept, a missing model.
+    """
+    options = CompressOptions(quality, model, effort)
+    from .inputs import as_picture
+
+    return encode(as_picture(image), options)
+
+
+def compress_batch(
+    images: Iterable[ImageLike],
+    *,
+    quality: float = 50,
+    model: str | None = None,
+    effort: int = 0,
+) -> list[bytes]:
+    """`compress` for each of several pictures, an array [N, H, W, 3] or a tensor [N, 3, H, W].
+
+    Raises:
+        VlaecError: as `compress`.
+    """
+    return [compress(one, quality=quality, model=model, effort=effort) for one in images]
+
+
+def decompress(
+    data: FileLike,
+    *,
+    texture: float | None = None,
+    seed: int | None = None,
+    as_: str = "pil",
+) -> Any:
+    """The picture in a `.vlae` file.
+
+    Args:
+        data: the file's bytes, its path, or a binary stream.
+        texture: strength of the resampled texture, 0 (none: the most faithful) to 1; None for
+            the file's own default.
+        seed: another texture of the same kind, 0..255; None for the file's own.
+        as_: "pil" for a Pillow image, "numpy" for an array [H, W, 3], with alpha [H, W, 4],
+            uint8; "torch" for such a tensor [3 or 4, H, W]; "picture" for a `Picture`.
+
+    Raises:
+        VlaecError: a damaged or foreign file, a missing model, an argument out of range.
+    """
+    if as_ not in KINDS:
+        raise UsageError(f"as_ must be one of {', '.join(KINDS)}, not {as_!r}")
+    options = DecompressOptions(texture, seed)
+    from .inputs import as_bytes, from_picture
+
+    return from_picture(decode(as_bytes(data), options), as_)
+
+
+def decompress_batch(
+    files: Iterable[FileLike],
+    *,
+    texture: float | None = None,
+    seed: int | None = None,
+    as_: str = "pil",
+) -> list[Any]:
+    """`decompress` for each of several files.
+
+    Raises:
+        VlaecError: as `decompress`.
+    """
+    return [decompress(data, texture=texture, seed=seed, as_=as_) for data in files]
+
+
+def latents(data: FileLike) -> np.ndarray:
+    """The latent z of a `.vlae` file: integers [C, H / 16, W / 16], rounded up, exact everywhere.
+
+    Raises:
+        VlaecError: a damaged or foreign file, a missing model.
+    """
+    from .inputs import as_bytes
+
+    container = _read(as_bytes(data))
+    from .photo.codec import latent_shape, load_codec
+
+    header = container.header
+    codec = load_codec(header.model_id.hex())
+    shape = latent_shape(header.height, header.width)
+    stack = container.stack
+    z, _ = codec.coder.decode(stack.words, stack.bits_back, shape, header.quality_hundredths)
+    return z
+
+
+def info(data: FileLike) -> Info | ArchiveInfo:
+    """What a `.vlae` or `.vlaa` file holds, without decoding it.
+
+    Raises:
+        VlaecError: a damaged or foreign file.
+    """
+    from .inputs import as_bytes
+    from .photo import container
+    from .sets import container as archive_container
+
+    content = as_bytes(data)
+    if content.startswith(archive_container.MAGIC):
+        return archive_container.info(content)
+    return container.info(content)
+
+
+def create_archive(
+    images: np.ndarray,
+    *,
+    model: str,
+    lossy: bool = False,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+) -> bytes:
+    """Small images of one size as a `.vlaa` file.
+
+    Args:
+        images: uint8 [N, H, W] of 0 and 255, or [N, H, W, 3].
+        model: name of a model for such images; see `vlaec models`.
+        lossy: keep the latents alone, and resample the rest.
+        seed: seed for resampling (lossy archives only).
+        names: file names of the images.
+
+    Raises:
+        VlaecError: images that the model does not take, a missing model.
+    """
+    from .sets import archive
+
+    return archive.create(images, model, lossy, whole("seed", seed, 0, 2**32 - 1), names)
+
+
+def extract_archive(data: FileLike, *, seed: int | None = None) -> np.ndarray:
+    """The images in a `.vlaa` file, as `create_archive` takes them.
+
+    Args:
+        data: the file's bytes, its path, or a binary stream.
+        seed: seed for another sample (lossy archives only); None for the file's own.
+
+    Raises:
+        VlaecError: a damaged or foreign file, a missing model, a seed for a lossless archive.
+    """
+    from .inputs import as_bytes
+    from .sets import archive
+
+    checked = None if seed is None else whole("seed", seed, 0, 2**32 - 1)
+    return archive.extract(as_bytes(data), checked)
+
+
+def encode(picture: Picture, options: CompressOptions, progress: Progress | None = None) -> bytes:
+    """A `Picture` as a `.vlae` file. Raises VlaecError."""
+    check_model(options)
+    from .photo import codec
+
+    return codec.encode(picture, options.quality, options.model, progress, options.effort)
+
+
+def decode(data: bytes, options: DecompressOptions, progress: Progress | None = None) -> Picture:
+    """The `Picture` in a `.vlae` file. Raises VlaecError."""
+    _read(data)
+    from .photo import codec
+
+    return codec.decode(data, options.texture, options.seed, progress)
+
+
+def check_model(options: CompressOptions) -> zoo.Card:
+    """The card of the model that will be used. Raises VlaecError when there is none."""
+    card = zoo.find(name=options.model, quality=options.quality)
+    if card.kind != "photo":
+        raise UsageError(f"model {card.name} is for sets of small images: use vlaec archive")
+    lowest, highest = card.qualities
+    if not lowest <= options.quality <= highest:
+        raise UsageError(
+            f"quality must be between {lowest:g} and {highest:g} for model {card.name}, "
+            f"not {options.quality:g}"
+        )
+    return card
+
+
+def _read(data: bytes) -> Container:
+    """A file's parts, once its model is known to be here. Raises VlaecError."""
+    from .photo import container
+
+    parts = container.unpack(data)
+    zoo.find(model_id=parts.header.model_id)
+    return parts

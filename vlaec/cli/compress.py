@@ -1,0 +1,117 @@
+"""The command `vlaec compress`. Importing this file needs no network."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import files
+from ..errors import BadImageError
+from ..options import MAX_EFFORT, CompressOptions
+from .flags import (
+    Many,
+    Number,
+    force_option,
+    json_option,
+    many_options,
+    output_option,
+    quiet_option,
+    sources_argument,
+    verbose_option,
+)
+from .info import common_facts
+from .many import is_many, run_many
+from .terminal import check_streams, note, progress_bar, remark, show
+
+SUFFIX = ".vlae"
+
+
+@click.command()
+@sources_argument
+@output_option()
+@click.option(
+    *("-q", "--quality"), type=Number(0, 100), default=50, show_default=True, help="0 to 100."
+)
+@click.option("--model", metavar="NAME", help="Model to compress with; see `vlaec models`.")
+@click.option(
+    "--effort",
+    type=click.IntRange(0, MAX_EFFORT),
+    default=0,
+    show_default=True,
+    help="Encoder search effort (2: about 1 minute per megapixel, 9: 5).",
+)
+@many_options(SUFFIX)
+@force_option
+@json_option
+@quiet_option
+@verbose_option
+def compress(
+    sources: tuple[str, ...],
+    output: str | None,
+    many: Many,
+    force: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Compress pictures to .vlae files.
+
+    IN is a picture, a folder of pictures, or - for standard input. OUT is IN with the suffix .vlae
+    unless given. With several inputs OUT is a folder.
+    """
+    options = CompressOptions(**values)
+    if is_many(sources, output, many):
+        from ..api import check_model
+        from ..images import INPUT_SUFFIXES
+
+        check_model(options)
+        work = partial(compress_bytes, options=options)
+        run_many("compressed", sources, INPUT_SUFFIXES, output, SUFFIX, work, many, force, as_json)
+        return
+    (source,) = sources
+    suffix = many.suffix or SUFFIX
+    output = output or ("-" if source == "-" else str(Path(source).with_suffix("")) + suffix)
+    check_streams(output, as_json)
+    original = files.read_bytes(source)
+    files.check_output(output, force, source)
+    start = time.perf_counter()
+    try:
+        with progress_bar("compressing") as progress:
+            data, facts = compress_bytes(original, options, progress)
+    except BadImageError as error:
+        raise BadImageError(f"{show(source)}: {error}") from error
+    facts["seconds"] = round(time.perf_counter() - start, 3)
+    files.write_atomically(output, data, force)
+    for text in facts.pop("notes"):
+        note(f"{show(source)} {text}")
+    report(source, output, facts, as_json)
+
+
+def compress_bytes(
+    original: bytes, options: CompressOptions, progress: Callable[[float], None] | None = None
+) -> tuple[bytes, dict[str, Any]]:
+    """A `.vlae` file of a picture file, and what to report of it. Raises VlaecError."""
+    from .. import api, images
+    from ..photo import container
+
+    api.check_model(options)
+    picture = images.read(io.BytesIO(original))
+    data = api.encode(picture, options, progress)
+    notes = ["has 16 bits per channel; only 8 are kept"] if picture.reduced else []
+    facts = {**common_facts(container.info(data)), "reduced": picture.reduced, "notes": notes}
+    return data, facts
+
+
+def report(source: str, output: str, facts: dict[str, Any], as_json: bool) -> None:
+    """One file's result: JSON on stdout if asked for, else a line for who watches."""
+    if as_json:
+        click.echo(json.dumps({"input": source, "output": output, **facts}))
+        return
+    size = f"{facts['bytes']} bytes, {facts['bpp']:.3f} bits per pixel"
+    remark(f"{show(source)} -> {show(output)}: {size}, {facts['seconds']:.1f} s")

@@ -1,0 +1,134 @@
+"""The command `vlaec decompress`. Importing this file needs no network."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import files
+from ..errors import OutputError, UsageError
+from ..options import DecompressOptions
+from .compress import report
+from .flags import (
+    Many,
+    Number,
+    force_option,
+    json_option,
+    many_options,
+    output_option,
+    quiet_option,
+    sources_argument,
+    verbose_option,
+)
+from .info import common_facts
+from .many import is_many, run_many
+from .terminal import check_streams, progress_bar
+
+
+@click.command()
+@sources_argument
+@output_option()
+@click.option(
+    "--texture",
+    type=Number(0, 1),
+    help="Strength of the invented texture: 0 is the most faithful picture, 1 full texture.  "
+    "[default: what the file asks for]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 255),
+    help="Another seed gives another texture.  [default: the file's]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["png", "webp", "tiff", "jpeg"]),
+    help="Format of the picture.  [default: by the suffix of OUT, else png]",
+)
+@many_options(".vlae.png")
+@force_option
+@json_option
+@quiet_option
+@verbose_option
+def decompress(
+    sources: tuple[str, ...],
+    output: str | None,
+    form: str | None,
+    many: Many,
+    force: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Decompress .vlae files to pictures.
+
+    IN is a .vlae file, a folder of them, or - for standard input. OUT is IN with the format's
+    suffix appended (photo.vlae.png) unless given. With several inputs OUT is a folder.
+    """
+    from .. import images
+
+    options = DecompressOptions(**values)
+    if is_many(sources, output, many):
+        form = form or _format_of(many.suffix)
+        ending = "{ext}" + images.OUTPUT_FORMATS[form][0]
+        work = partial(decompress_bytes, options=options, form=form)
+        run_many("decompressed", sources, [".vlae"], output, ending, work, many, force, as_json)
+        return
+    (source,) = sources
+    form = form or _format_of(output or many.suffix)
+    if source == "-":
+        output = output or "-"
+    elif many.suffix:
+        output = output or str(Path(source).with_suffix("")) + many.suffix
+    else:
+        output = output or source + images.OUTPUT_FORMATS[form][0]
+    check_streams(output, as_json)
+    data = files.read_bytes(source)
+    files.check_output(output, force, source)
+    start = time.perf_counter()
+    with progress_bar("decompressing") as progress:
+        picture, facts = decompress_bytes(data, options, form, progress)
+    facts["seconds"] = round(time.perf_counter() - start, 3)
+    files.write_atomically(output, picture, force)
+    report(source, output, facts, as_json)
+
+
+def decompress_bytes(
+    data: bytes,
+    options: DecompressOptions,
+    form: str,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[bytes, dict[str, Any]]:
+    """A picture file of a `.vlae` file, and what to report of it. Raises VlaecError."""
+    from .. import api, images
+    from ..photo import container
+
+    info = container.info(data)
+    header = info.header
+    if form == "jpeg" and "alpha" in info.sizes:
+        raise OutputError("JPEG cannot hold transparency; choose png, webp or tiff")
+    picture = api.decode(data, options, progress)
+    facts = {
+        **common_facts(info),
+        "texture": header.texture if options.texture is None else options.texture,
+        "seed": header.seed if options.seed is None else options.seed,
+    }
+    return images.to_bytes(picture, form), facts
+
+
+def _format_of(output: str | None) -> str:
+    """The format that the suffix of the output names; png without one."""
+    from .. import images
+
+    suffix = Path(output).suffix.lower() if output else ""
+    for form, suffixes in images.OUTPUT_FORMATS.items():
+        if suffix in suffixes:
+            return form
+    if suffix and output is not None and (os.path.isfile(output) or not os.path.exists(output)):
+        raise UsageError(f"the suffix {suffix} names no known format; choose one with --format")
+    return "png"

@@ -1,0 +1,40 @@
+"""What this installation runs on, for `vlaec --version` and bug reports. Imports none of it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+
+from .. import zoo
+from ..workers import usable_cores
+
+PACKAGES = ("numpy", "pillow", "constriction", "onnxruntime", "torch", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """Names and versions, in the order in which they are shown."""
+    found = {"Python": f"{platform.python_version()} on {platform.platform(terse=True)}"}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    found["processor"] = f"{platform.machine()}, {_instructions()}"
+    found["threads"] = f"{usable_cores()} processors may be used"
+    cards = zoo.list_models()
+    found["models"] = ", ".join(f"{card.name} ({card.id})" for card in cards) or "none"
+    return found
+
+
+def _instructions() -> str:
+    """The widest vector instructions, as far as the system tells without a library."""
+    known = ("avx512f", "avx2", "sse4_1", "asimd")
+    try:
+        with open("/proc/cpuinfo") as stream:
+            flags = next((line for line in stream if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        flags = ""
+    words = set(flags.split())
+    named = next((name for name in known if name in words), None)
+    return named or f"instruction set unknown ({sys.platform})"

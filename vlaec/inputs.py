@@ -1,0 +1,146 @@
+"""What callers hold, as a `Picture` or as bytes, and pictures as what callers want."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from . import images
+from .errors import BadImageError, UsageError
+from .images import Picture
+
+_TYPES = (
+    "a Pillow image, a path, bytes, a binary stream, an array [H, W] or [H, W, 3 or 4] of uint8 or "
+    "uint16, or a tensor [3, H, W]"
+)
+
+
+def as_picture(image: Any) -> Picture:
+    """A picture from anything that stands for one; see `vlaec.compress`.
+
+    Raises:
+        BadImageError: it is of no such kind, or what it holds is no picture.
+        UsageError: a path that cannot be read.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, Image.Image):
+        return _from_pillow(image)
+    if isinstance(image, np.ndarray):
+        return from_array(image)
+    if _is_tensor(image):
+        return from_array(_tensor_to_array(image))
+    return _from_file(as_bytes(image, BadImageError(f"expected {_TYPES}, not {_name(image)}")))
+
+
+def as_bytes(data: Any, otherwise: Exception | None = None) -> bytes:
+    """The content of a file from its bytes, its path or a binary stream.
+
+    Raises:
+        UsageError: a path that cannot be read, or `otherwise` in place of it for another type.
+    """
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    if isinstance(data, (str, os.PathLike)):
+        try:
+            return Path(data).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"cannot read {os.fspath(data)!r}: {reason}") from error
+    if hasattr(data, "read"):
+        content = data.read()
+        if isinstance(content, (bytes, bytearray)):
+            return bytes(content)
+        raise UsageError("the stream gives text; open it in binary mode")
+    raise otherwise or UsageError(f"expected bytes, a path or a binary stream, not {_name(data)}")
+
+
+def _from_pillow(image: Image.Image) -> Picture:
+    try:
+        return images.from_pillow(image)
+    except (BadImageError, MemoryError):
+        raise
+    except Exception as error:  # an image that is still to be read: Pillow's decoders raise at will
+        raise BadImageError(f"the picture is damaged or truncated ({error})") from error
+
+
+def _from_file(data: bytes) -> Picture:
+    return images.read(io.BytesIO(data))
+
+
+def from_array(pixels: np.ndarray) -> Picture:
+    """A picture from [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], uint8 or uint16.
+
+    Raises BadImageError for other shapes and types.
+    """
+    channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
+    if pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
+        shape = list(pixels.shape)
+        raise BadImageError(f"an array must be [H, W] or [H, W, 3 or 4], not {shape}")
+    if pixels.size == 0:
+        raise BadImageError("the picture has no pixels")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise BadImageError(f"an array must hold uint8 or uint16, not {pixels.dtype}")
+    reduced = pixels.dtype == np.uint16
+    if reduced:  # 65535 / 255 = 257: rounds to the nearest
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    planes = pixels.reshape(*pixels.shape[:2], channels)
+    rgb = np.repeat(planes, 3, 2) if channels == 1 else planes[..., :3].copy()
+    alpha = planes[..., 3].copy() if channels == 4 else None
+    return Picture(rgb, alpha, channels == 1, reduced=reduced)
+
+
+def from_picture(picture: Picture, kind: str) -> Any:
+    """A picture as `kind`: "pil", "numpy", "torch" or "picture"; see `vlaec.decompress`."""
+    if kind == "picture":
+        return picture
+    if kind == "pil":
+        return images.to_pillow(picture)
+    planes = picture.rgb
+    if picture.alpha is not None:
+        planes = np.concatenate([planes, picture.alpha[..., None]], axis=2)
+    if kind == "numpy":
+        return planes
+    torch = _torch()
+    return torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)))
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise UsageError("as_='torch' needs torch: pip install 'vlaec[torch]'") from error
+    return torch
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is a tensor of torch, which must not be imported to find out."""
+    kind = type(value)
+    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in kind.__mro__)
+
+
+def _tensor_to_array(tensor: Any) -> np.ndarray:
+    """[C, H, W] uint8 or floats from 0 to 1 as [H, W, C] uint8. Raises BadImageError."""
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        shape = list(tensor.shape)
+        raise BadImageError(f"a tensor must be [3, H, W], or [1 or 4, H, W], not {shape}")
+    if tensor.is_floating_point():
+        values = tensor.detach().double().cpu().numpy()
+        if not (values.size and values.min() >= 0 and values.max() <= 1):  # refuses nan, too
+            raise BadImageError("a tensor of floats must hold values from 0 to 1")
+        values = np.rint(values * 255).astype(np.uint8)
+    else:
+        values = tensor.detach().cpu().numpy()
+        if values.dtype != np.uint8:
+            raise BadImageError(f"a tensor must hold uint8 or floats, not {tensor.dtype}")
+    array: np.ndarray = np.ascontiguousarray(values.transpose(1, 2, 0))
+    return array
+
+
+def _name(value: Any) -> str:
+    return f"a {type(value).__name__}"

@@ -1,0 +1,100 @@
+"""What can be asked of `compress` and `decompress`, checked once for every way in.
+
+The command line, the functions of `vlaec.api`, the Pillow plugin and the worker processes hand
+these objects on whole. A new option of `compress` is a field here, a flag in `cli/compress.py`, an
+argument in `api.py`, and its use in the codec.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UsageError
+
+MAX_EFFORT = 9
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """How a picture is compressed. Raises UsageError when a value is out of its range.
+
+    `quality`: 0..100; `model`: a name from `vlaec models`, None for the default one at this
+    quality; `effort`: 0..9, how long to search for a better latent.
+    """
+
+    quality: float = 50.0
+    model: str | None = None
+    effort: int = 0
+
+    def __post_init__(self) -> None:
+        _set(self, "quality", number("quality", self.quality, 0, 100))
+        _set(self, "effort", whole("effort", self.effort, 0, MAX_EFFORT))
+        if self.model is not None and not isinstance(self.model, str):
+            raise UsageError(f"model must be a name, not {_type(self.model)}")
+
+
+@dataclass(frozen=True)
+class DecompressOptions:
+    """How a picture is decompressed. Raises UsageError when a value is out of its range.
+
+    `texture`: strength of the resampled texture, 0..1, None for the file's own; `seed`: 0..255,
+    of that texture, None for the file's own.
+    """
+
+    texture: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.texture is not None:
+            _set(self, "texture", number("texture", self.texture, 0, 1))
+        if self.seed is not None:
+            _set(self, "seed", whole("seed", self.seed, 0, 255))
+
+
+def number(name: str, value: Any, lowest: float, highest: float) -> float:
+    """`value` as a float within a closed range; numbers of numpy are numbers.
+
+    Raises UsageError.
+    """
+    wanted = f"{name} must be a number from {lowest:g} to {highest:g}"
+    if isinstance(value, (bool, str, bytes)):
+        raise UsageError(f"{wanted}, not {_type(value)}")
+    try:
+        result = float(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{wanted}, not {_type(value)}") from error
+    if math.isnan(result) or not lowest <= result <= highest:
+        raise UsageError(f"{wanted}, not {result:g}")
+    return result
+
+
+def whole(name: str, value: Any, lowest: int, highest: int) -> int:
+    """`value` as an int within a closed range; 1.0 and numpy's integers are whole numbers.
+
+    Raises UsageError.
+    """
+    wanted = f"{name} must be a whole number from {lowest} to {highest}"
+    if isinstance(value, bool):
+        raise UsageError(f"{wanted}, not {_type(value)}")
+    try:
+        result = operator.index(value)
+    except TypeError:
+        broken = number(name, value, lowest, highest)
+        if not broken.is_integer():
+            raise UsageError(f"{wanted}, not {broken:g}") from None
+        result = int(broken)
+    if not lowest <= result <= highest:
+        raise UsageError(f"{wanted}, not {result}")
+    return result
+
+
+def _set(options: Any, name: str, value: Any) -> None:
+    """Put a checked value into a frozen object while it is made."""
+    object.__setattr__(options, name, value)
+
+
+def _type(value: Any) -> str:
+    return f"a {type(value).__name__}"
