@@ -56,7 +56,7 @@ def build(stamp: str, lock: int) -> None:
             call(sys.executable, lock, "venv", str(VENV))
         again = ["--force-reinstall"] if interrupted == "update" else []
         install(lock, "-r", "requirements.lock", *again)
-        install(lock, "--no-deps", "--no-build-isolation", "-e", ".")
+        install(lock, "--no-deps", "--no-build-isolation", "-e", ".", "-e", "models/sets")
     except subprocess.CalledProcessError as error:
         if error.returncode > 0:  # pip gave up in good order: nothing is half done
             UNFINISHED.unlink()

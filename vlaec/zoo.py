@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,17 +51,32 @@ class Card:
         return self.sha256[:16]
 
 
-def folders() -> list[Path]:
-    """Where models are looked for: $VLAEC_MODELS, then the shipped ones."""
+def folders() -> Iterator[Path]:
+    """Where models are looked for: $VLAEC_MODELS, what is shipped, other distributions."""
     package = Path(__file__).resolve().parent
     shipped = [package / "weights", package.parent / "models"]
     own = os.environ.get("VLAEC_MODELS")
-    return [p for p in ([Path(own)] if own else []) + shipped if p.is_dir()]
+    yield from (p for p in ([Path(own)] if own else []) + shipped if p.is_dir())
+    yield from _distributed()
+
+
+@lru_cache(maxsize=1)
+def _distributed() -> list[Path]:
+    """Folders of the packages that entry points in the group `vlaec.models` name."""
+    specs = [find_spec(entry.module) for entry in entry_points(group="vlaec.models")]
+    found = (path for spec in specs if spec for path in spec.submodule_search_locations or ())
+    return [Path(path) for path in found]
 
 
 def list_models() -> list[Card]:
     """All models, sorted by name within each folder."""
-    return [_read_card(path) for folder in folders() for path in sorted(folder.glob("*.json"))]
+    return list(_cards())
+
+
+def _cards() -> Iterator[Card]:
+    """As `list_models`, one by one: looking further costs time."""
+    for folder in folders():
+        yield from (_read_card(path) for path in sorted(folder.glob("*.json")))
 
 
 def _read_card(path: Path) -> Card:
@@ -93,7 +111,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 def find_name(model_id: bytes) -> str | None:
     """Name of the model with this id, or None."""
-    return next((card.name for card in list_models() if card.id == model_id.hex()), None)
+    return next((card.name for card in _cards() if card.id == model_id.hex()), None)
 
 
 def find(name: str | None = None, model_id: bytes | None = None, quality: float = 50) -> Card:
@@ -102,21 +120,23 @@ def find(name: str | None = None, model_id: bytes | None = None, quality: float 
     Raises:
         ModelMissingError: there is no such model here.
     """
-    cards = list_models()
     if model_id is not None:
-        matching = [c for c in cards if c.id == model_id.hex()]
+        matching = (c for c in _cards() if c.id == model_id.hex())
         wanted = f"with id {model_id.hex()}"
     elif name is not None:
-        matching = [c for c in cards if c.name == name]
+        matching = (c for c in _cards() if c.name == name)
         wanted = f"named {name!r}"
     else:
-        fitting = (c for c in cards if c.qualities[0] <= quality <= c.qualities[1])
-        matching = [c for c in fitting if c.default]
+        fitting = (c for c in _cards() if c.qualities[0] <= quality <= c.qualities[1])
+        matching = (c for c in fitting if c.default)
         wanted = f"marked as default for quality {quality:g}"
-    if not matching:
-        known = ", ".join(f"{c.name} ({c.id})" for c in cards) or "none"
-        raise ModelMissingError(f"no model {wanted}; installed: {known}")
-    return matching[0]
+    for card in matching:
+        return card
+    cards = list_models()
+    known = ", ".join(f"{c.name} ({c.id})" for c in cards) or "none"
+    sets = any(c.kind == "set" for c in cards)
+    hint = "" if sets else "; for sets of small images: pip install vlaec-models-sets"
+    raise ModelMissingError(f"no model {wanted}; installed: {known}{hint}")
 
 
 def load(card: Card) -> PhotoVLAE:

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     out = commands.add_parser("export", help="make a model of a run's EMA weights")
     out.add_argument("run", type=Path)
-    out.add_argument("--to", type=Path, required=True, help="e.g. models/small")
+    out.add_argument("--to", type=Path, required=True, help="e.g. models/mine")
     out.add_argument("--description", required=True)
     out.add_argument("--texture", type=float, default=1.0, help="default strength of the texture")
     out.add_argument(
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--default", action="store_true", help="what compress uses unless told")
 
     adopted = commands.add_parser("adopt", help="make a run of an exported model, to train it on")
-    adopted.add_argument("model", type=Path, help="e.g. models/small")
+    adopted.add_argument("model", type=Path, help="e.g. models/mine")
     adopted.add_argument("--run", type=Path, required=True)
 
     packed = commands.add_parser("pack", help="make a small checkpoint, to resume elsewhere")

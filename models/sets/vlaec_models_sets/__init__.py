@@ -1,0 +1,1 @@
+"""Models of vlaec for sets of small images; see the entry-point group `vlaec.models`."""
