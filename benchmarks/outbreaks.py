@@ -23,9 +23,8 @@ from benchmarks.texture.measure import TEMPERATURES
 from benchmarks.texture.render import read_layers, sample
 from benchmarks.texture.residuals import Tally, compare
 from vlaec import zoo
-from vlaec.images import Picture
+from vlaec.images import Picture, is_picture
 from vlaec.photo.codec import Codec, load_codec
-from vlaec.train.photo.data import SUFFIXES
 
 
 def measure(codec: Codec, paths: list[Path], quality: float) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     codec = load_codec(card.id)
     results: dict[str, Any] = {"model": f"{card.name} {card.id}", "quality": args.quality}
     for folder in args.folders:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[: args.limit]
+        paths = sorted(p for p in folder.rglob("*") if is_picture(p))[: args.limit]
         if not paths:
             parser.error(f"no photograph in {folder}")
         found = measure(codec, paths, args.quality)

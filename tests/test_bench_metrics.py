@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vlaec.bench.metrics import METRICS, check_metrics, psnr
+from vlaec.bench.metrics import PAIRS, check_metrics, psnr
 from vlaec.errors import UsageError
 
 
@@ -64,14 +64,14 @@ def test_psnr() -> None:
 def test_ms_ssim_agrees_with_an_independent_implementation() -> None:
     pytest.importorskip("pytorch_msssim")
     original, image = pair()
-    value = METRICS["ms-ssim"].load(None)(original, image)
+    value = PAIRS["ms-ssim"].load(None)(original, image)
     assert value == pytest.approx(plain_ms_ssim(original, image), abs=1e-3)
     assert value is not None and 0.5 < value < 0.99
 
 
 def test_ssimulacra2_is_100_for_equals_and_falls_with_noise() -> None:
     pytest.importorskip("ssimulacra2")
-    compare = METRICS["ssimulacra2"].load(None)
+    compare = PAIRS["ssimulacra2"].load(None)
     original, slightly = pair(256, 3)
     _, strongly = pair(256, 25)
     assert compare(original, original) == pytest.approx(100)
@@ -83,7 +83,7 @@ def test_small_pictures_have_no_value_where_the_metric_has_none() -> None:
     tiny = np.zeros((12, 12, 3), np.uint8)
     for name in ("ms-ssim", "ssimulacra2"):
         try:
-            assert METRICS[name].load(None)(tiny, tiny) is None
+            assert PAIRS[name].load(None)(tiny, tiny) is None
         except ImportError:
             continue
 

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlaec.bench import codecs
-from vlaec.bench.codecs import Decoder, Png
+from vlaec.bench import codecs, metrics
+from vlaec.bench.codecs import Decoder
+from vlaec.bench.codecs.pillow import Jpeg, Png
 from vlaec.bench.memory import peak_memory
 from vlaec.bench.results import Cache, Record
-from vlaec.bench.run import Outcome, Plan, find_images, make_workers, run
+from vlaec.bench.run import Outcome, Plan, find_images, run
+from vlaec.bench.workers import make_workers
 from vlaec.errors import UsageError
 
 
@@ -72,14 +74,65 @@ def test_new_metrics_are_added_to_what_is_known(tmp_path: Path) -> None:
     assert both.reused == 1
 
 
+def test_a_metric_added_later_needs_no_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pytorch_msssim")
+    write_images(tmp_path / "in", 1)
+    plan = plan_for(tmp_path / "in", jpeg=(50,))
+    first = run_here(replace(plan, rates=(2.0,)), tmp_path / "c")
+
+    def encode(self: Jpeg, image: np.ndarray, level: float, threads: int = 1) -> bytes:
+        assert image.shape == (32, 32, 3), "encoded again"  # the picture that warms a codec up
+        return original(self, image, level, threads)
+
+    original = Jpeg.encode
+    monkeypatch.setattr(Jpeg, "encode", encode)
+    more = replace(plan, rates=(2.0,), metrics=("psnr", "ms-ssim"))
+    again = run_here(more, tmp_path / "c")
+    assert [set(r.metrics) for r in (*again.records, *again.equal)] == [{"psnr", "ms-ssim"}] * 2
+    assert again.records[0].encode_time == first.records[0].encode_time
+    assert again.records[0].bytes == first.records[0].bytes
+
+
+def test_a_new_version_of_a_metric_makes_old_values_void(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path / "in", 1)
+    plan = plan_for(tmp_path / "in", jpeg=(50,))
+    run_here(plan, tmp_path / "c")
+    for table in (metrics.PAIRS, metrics.METRICS):
+        monkeypatch.setitem(table, "psnr", replace(metrics.PAIRS["psnr"], version=2))
+    second = run_here(plan, tmp_path / "c")
+    assert second.reused == 0 and second.records[0].metrics["psnr"] is not None
+    assert run_here(plan, tmp_path / "c").reused == 1
+
+
+def test_files_of_equal_size(tmp_path: Path) -> None:
+    write_images(tmp_path / "in", 2, side=96)
+    plan = replace(plan_for(tmp_path / "in"), rates=(1.0, 3.0))
+    assert plan.size == 2 * (2 + 1 + 2)  # png has no rates
+    outcome = run_here(plan, tmp_path / "c")
+    assert len(outcome.records) == 6
+    assert [(r.codec, r.rate) for r in outcome.equal] == [("jpeg", 1.0), ("jpeg", 3.0)] * 2
+    assert all(abs(r.bpp / r.rate - 1) < 0.06 for r in outcome.equal if r.rate)
+    cache = Cache(tmp_path / "c")
+    for record in outcome.equal:
+        data = cache.file(outcome.key(record))
+        assert data is not None and len(data) == record.bytes
+    assert run_here(plan, tmp_path / "c").reused == plan.size
+
+
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
-from vlaec.bench import codecs
+from vlaec.bench import codecs, metrics
 from vlaec.bench.results import Cache
-from vlaec.bench.run import Plan, find_images, make_workers, run
+from vlaec.bench.codecs.pillow import Jpeg
+from vlaec.bench.run import Plan, find_images, run
+from vlaec.bench.workers import make_workers
 
-class Slow(codecs.Jpeg):
+class Slow(Jpeg):
     def encode(self, image, level, threads=1):
         time.sleep(0.05)
         return super().encode(image, level, threads)

@@ -10,18 +10,11 @@ import pytest
 
 pytest.importorskip("bjontegaard")
 
+from vlaec.bench.curves import Curve, at_rate, bd_rate, make_grid
+from vlaec.bench.references import compressai_result, read_reference
 from vlaec.bench.results import Cache, Failure, Record
 from vlaec.bench.run import Outcome
-from vlaec.bench.summary import (
-    Curve,
-    Summary,
-    at_rate,
-    bd_rate,
-    compressai_result,
-    make_grid,
-    read_reference,
-    summarise,
-)
+from vlaec.bench.summary import Summary, summarise
 from vlaec.bench.tables import all_tables, as_markdown, bd_table
 from vlaec.errors import UsageError
 
@@ -55,7 +48,7 @@ def outcome() -> Outcome:
             records.append(record(image, "plain", level, size, **quality))
             records.append(record(image, "thrifty", level, round(size * 0.8), **quality))
         records.append(record(image, "png", 9, 9000, psnr=None, lpips=0.0))
-    return Outcome(records, [Failure("bad.png", "not a picture")])
+    return Outcome(records, failures=[Failure("bad.png", "not a picture")])
 
 
 def summary(tmp_path: Path) -> Summary:
@@ -64,7 +57,7 @@ def summary(tmp_path: Path) -> Summary:
         Cache(tmp_path / "cache"),
         dataset="three",
         metrics=["psnr", "lpips"],
-        anchor="plain",
+        anchors=["plain"],
         rates=[1.0],
         memory={"plain": {"encode": 40, "plain": 30}},
         versions={"plain": "plain 1.0"},
@@ -95,9 +88,9 @@ def test_summary(tmp_path: Path) -> None:
     assert list(found.curves) == ["plain", "thrifty", "png"]
     assert found.curves["plain"].bpp == sorted(found.curves["plain"].bpp)
     assert found.curves["plain"].metrics["psnr"] == [29, 32, 35, 38]
-    assert found.curves["png"].lossless and "png" not in found.bd_rate["psnr"]
+    assert found.curves["png"].lossless and "png" not in found.bd_rates["plain"]["psnr"]
     for name in found.metrics:
-        interval = found.bd_rate[name]["thrifty"]
+        interval = found.bd_rates["plain"][name]["thrifty"]
         assert interval is not None and interval.value == pytest.approx(-20, abs=0.2)
         assert interval.low is not None and interval.high is not None
         assert interval.low - 0.1 <= interval.value <= interval.high + 0.1

@@ -36,6 +36,11 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _EXIF_PREFIX = b"Exif\x00\x00"
 
 
+def is_picture(path: Path) -> bool:
+    """Whether the name's suffix is that of a format that can be read."""
+    return Image.registered_extensions().get(path.suffix.lower()) in INPUT_FORMATS
+
+
 @dataclass(frozen=True)
 class Picture:
     """An 8-bit picture with all that is kept besides its colours.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vlaec import zoo
 from vlaec.bench.codecs import Avif
-from vlaec.bench.metrics import METRICS, Compare, load_patch_features
+from vlaec.bench.metrics import PAIRS, Compare, load_patch_features
 from vlaec.images import Picture
 from vlaec.photo.codec import Codec, load_codec
 from vlaec.photo.container import unpack
@@ -82,7 +82,7 @@ class Scorer:
     def __init__(self, weights: Path | None, whole: bool) -> None:
         self.whole = whole
         self.psnr, self.lpips, self.dists = (
-            METRICS[name].load(weights) for name in ("psnr", "lpips", "dists")
+            PAIRS[name].load(weights) for name in ("psnr", "lpips", "dists")
         )
         self.patches = load_patch_features(weights)
 

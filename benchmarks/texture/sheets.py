@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vlaec.bench.viewer import richest_window
+from vlaec.bench.crops import richest_window
 
 WIDTH, HEIGHT = 160, 120  # of a crop
 _GAP, _LINE = 4, 16

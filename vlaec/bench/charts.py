@@ -1,4 +1,4 @@
-"""Rate-distortion curves as inline SVG for the page: no script, no font, no library needed."""
+"""Rate-distortion curves as SVG, inside a page or as a file: no script, font or library needed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .summary import Curve
+from .curves import Curve
 
 WIDTH, HEIGHT = 640, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 42
 _LABEL = (84, 11)  # room for a reference's name
+_COLUMNS, _LINE = 4, 18  # of the legend of a file
+_STYLE = (
+    "text{font:12px system-ui,sans-serif;fill:#555}.grid{stroke:#ddd}"
+    ".curve polyline{fill:none;stroke:currentColor;stroke-width:2}.curve circle{fill:currentColor}"
+    ".reference polyline{fill:none;stroke:#999}.reference circle{fill:#999}"
+    ".reference text{font-size:10px}"
+)
 
 # Colour-blind safe (Okabe and Ito); the usual codecs have the same colour in every report.
 _USUAL = {
@@ -20,6 +27,8 @@ _USUAL = {
     "webp": "#009e73",
     "avif": "#cc79a7",
     "jxl": "#b58900",
+    "avif:best": "#8f3f71",
+    "vvc": "#1b1d21",
 }
 _OTHERS = ("#56b4e9", "#7a5195", "#8c564b", "#808080")
 
@@ -79,11 +88,12 @@ def chart(
     curves: Sequence[Curve],
     references: Sequence[Curve],
     higher_is_better: bool,
+    standalone: bool = False,
 ) -> str:
     """An `<svg>` of one metric against the rate, with a tooltip at every point.
 
-    References are thin and grey with their name beside them, and do not widen the axes. An empty
-    string if no curve has a value.
+    References are thin and grey with their name next to them, and do not widen the axes. An empty
+    string if no curve has a value. `standalone` adds what a file needs: style, ground and legend.
     """
     drawn = {curve.codec: points(curve, metric) for curve in curves if not curve.lossless}
     drawn = {row: line for row, line in drawn.items() if line}
@@ -94,9 +104,14 @@ def chart(
     margin = 0.05 * ((max(values) - min(values)) or 1)
     x = _Axis(min(rates) / 1.06, max(rates) * 1.06, _LEFT, WIDTH - _RIGHT, logarithmic=True)
     y = _Axis(min(values) - margin, max(values) + margin, HEIGHT - _BOTTOM, _TOP)
+    height = HEIGHT + (_LINE * -(-len(drawn) // _COLUMNS) + 6 if standalone else 0)
+    space = ' xmlns="http://www.w3.org/2000/svg"' if standalone else ""
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)} over rate">'
+        f'<svg{space} viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(title)} over rate">'
     ]
+    if standalone:
+        parts.append(f'<style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>')
     for tick in x.ticks():
         parts.append(
             f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" '
@@ -121,7 +136,20 @@ def chart(
     parts += [_reference(curve, metric, x, y, labels) for curve in references]
     colour = colours([curve.codec for curve in curves])
     parts += [_line(row, line, colour[row], x, y, title) for row, line in drawn.items()]
+    if standalone:
+        parts += [_entry(i, row, colour[row]) for i, row in enumerate(drawn)]
     return "".join(parts) + "</svg>"
+
+
+def _entry(index: int, row: str, colour: str) -> str:
+    """A line of the legend below a chart."""
+    left = 16 + index % _COLUMNS * (WIDTH - 16) // _COLUMNS
+    top = HEIGHT + 8 + index // _COLUMNS * _LINE
+    return (
+        f'<g class="curve" style="color:{colour}"><polyline '
+        f'points="{left},{top} {left + 24},{top}" stroke-dasharray="{dashes(row)}"/></g>'
+        f'<text x="{left + 30}" y="{top + 4}">{escape(row)}</text>'
+    )
 
 
 def _line(row: str, line: list[Point], colour: str, x: _Axis, y: _Axis, title: str) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UsageError
 from ..images import read
+from .blind import write_blind
 from .codecs import Codec, make_codec, why_unavailable
 from .memory import peak_memory
 from .metrics import check_metrics
+from .references import read_reference
 from .report import write_report
 from .results import Cache, Record, content_hash
-from .run import Outcome, Plan, find_images, make_workers, run
-from .summary import Summary, read_reference, summarise
-from .viewer import Exhibit, make_exhibits
+from .run import Outcome, Plan, find_images, run
+from .summary import Summary, summarise
+from .viewer import Exhibit, Files, make_exhibits
+from .workers import make_workers
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
@@ -32,13 +35,16 @@ class Request:
     metrics: tuple[str, ...]
     levels: dict[str, tuple[float, ...]]
     textures: tuple[float, ...]
-    rates: tuple[float, ...]
-    anchor: str
+    rates: tuple[float, ...]  # of the pictures, and of numbers between levels
+    at: tuple[float, ...]  # of the files of equal size, which are measured
+    anchors: tuple[str, ...]
     references: tuple[Path, ...]
     weights: Path | None
     jobs: int
     limit: int | None
     pictures: int
+    exact: bool  # pictures without loss
+    blind: bool  # a page for a comparison by eye as well
     ray: str | None
     command: str
 
@@ -69,17 +75,10 @@ def benchmark(request: Request, progress: Progress = lambda stage, done, total: 
         metrics=metrics,
         textures=request.textures,
         weights=request.weights,
+        rates=request.at,
     )
     cache = Cache(request.output / "cache")
-    done = 0
-
-    def step(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("measuring", done, plan.size)
-
-    progress("measuring", 0, plan.size)
-    outcome = run(plan, cache, make_workers(request.jobs, request.ray), request.jobs, step)
+    outcome = _run(plan, cache, request, "measuring", progress)
     if not outcome.records:
         reasons = "; ".join(f"{f.image}: {f.reason}" for f in outcome.failures[:3])
         raise UsageError(f"nothing could be measured: {reasons}")
@@ -89,16 +88,32 @@ def benchmark(request: Request, progress: Progress = lambda stage, done, total: 
         cache,
         dataset=request.folder.resolve().name,
         metrics=metrics,
-        anchor=request.anchor,
+        anchors=request.anchors,
         rates=request.rates,
         memory=_memory(plan, codecs, outcome, cache, progress),
         versions={row: codec.version for codec in codecs.values() for row in codec.decoders()},
         unavailable=unavailable,
         references=references,
     )
-    exhibits = _exhibits(plan, codecs, outcome, request, progress)
-    write_report(request.output, summary, outcome.records, exhibits, request.command)
+    exhibits = _exhibits(plan, codecs, outcome, cache, request, progress)
+    records = [*outcome.records, *outcome.equal]
+    write_report(request.output, summary, records, exhibits, request.command, request.exact)
+    if request.blind:
+        write_blind(request.output / "blind.html", summary.dataset, exhibits)
     return summary
+
+
+def _run(plan: Plan, cache: Cache, request: Request, stage: str, progress: Progress) -> Outcome:
+    """`run` with its progress reported as a stage."""
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(stage, done, plan.size)
+
+    progress(stage, 0, plan.size)
+    return run(plan, cache, make_workers(request.jobs, request.ray), request.jobs, step)
 
 
 def _memory(
@@ -128,24 +143,28 @@ def _exhibits(
     plan: Plan,
     codecs: dict[str, Codec],
     outcome: Outcome,
+    cache: Cache,
     request: Request,
     progress: Progress,
 ) -> list[Exhibit]:
-    """Crops of a few pictures, evenly picked, by every lossy codec at the rates of the request."""
+    """Crops of a few pictures, evenly picked, from files of equal size by every lossy codec.
+
+    Those are the measured ones, or made for these pictures alone.
+    """
     names = sorted({record.image for record in outcome.records})
-    shown = _evenly(names, request.pictures)
-    lossy = [codec for codec in codecs.values() if not codec.lossless]
-    total = len(shown) * len(lossy) * len(request.rates)
+    shown = {name: plan.root / name for name in _evenly(names, request.pictures)}
+    if not plan.rates and shown:
+        few = replace(plan, images=tuple(shown.values()), rates=request.rates, metrics=())
+        outcome = _run(few, cache, request, "files of equal size", progress)
     done = 0
 
     def step(count: int) -> None:
         nonlocal done
         done += count
-        progress("pictures", done, total)
+        progress("pictures", done, len(shown))
 
-    if not lossy:
-        return []
-    return make_exhibits([(name, plan.root / name) for name in shown], lossy, request.rates, step)
+    files = Files(outcome, cache, list(codecs.values()))
+    return make_exhibits(shown, files, request.exact, step) if outcome.equal else []
 
 
 def _evenly(names: Sequence[str], count: int) -> list[str]:

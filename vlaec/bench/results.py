@@ -1,7 +1,8 @@
 """Measurements of one picture by one codec at one level, and the folder that keeps them.
 
-The cache makes a run resumable: a measurement is named by a hash of the picture's file, the codec
-with its version, and the level, and is written in one step.
+The cache makes a run resumable. A measurement is named by a hash of the picture's file, the codec
+with its version, and the level or rate; everything is written in one step. Files are kept as well,
+so a metric that is added later needs no encoding.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from .metrics import FRECHET
+from .metrics import SETS, stored
 
 LAYOUT = 1  # of the cache and of what is measured: raise it when old results no longer count
 
@@ -26,7 +27,8 @@ class Record:
     """One row: a picture, coded and decoded. Times in seconds, each the median of a few runs.
 
     `metrics` lacks what was not asked for and holds None for what the picture is too small for.
-    The times with all threads are taken at one level of each codec only.
+    The times with all threads are taken at one level of each codec only. `rate` is the rate in
+    bits per pixel that the level was searched for, None on the codec's curve.
     """
 
     image: str
@@ -42,6 +44,7 @@ class Record:
     encode_time_all: float | None
     decode_time_all: float | None
     metrics: dict[str, float | None]
+    rate: float | None = None
 
     @property
     def bpp(self) -> float:
@@ -61,14 +64,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Measured:
-    """All rows of one picture, codec and level, with the patch features if they were asked for.
+    """All rows of one picture, codec and level, with the features of the metrics of sets.
 
-    `features`: `[P, 256]` float16 by row name; `original_features` the same of the original.
+    `features`: `[P, C]` float16 by metric and row name; `original_features` by metric.
     """
 
     records: list[Record]
-    features: dict[str, np.ndarray]
-    original_features: np.ndarray | None
+    data: bytes
+    features: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    original_features: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def content_hash(*parts: str | bytes) -> str:
@@ -81,28 +85,39 @@ def content_hash(*parts: str | bytes) -> str:
 
 
 class Cache:
-    """Measurements in a folder, one small file for each picture, codec and level."""
+    """Measurements in a folder, a few small files for each picture, codec and level."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def key(self, image_hash: str, version: str, rows: Iterable[str], level: float) -> str:
+    def key(
+        self,
+        image_hash: str,
+        version: str,
+        rows: Iterable[str],
+        level: float,
+        rate: float | None = None,
+    ) -> str:
         """Name of a measurement. Everything that may change the result is in it."""
-        return content_hash(str(LAYOUT), image_hash, version, *rows, repr(float(level)))
+        place = repr(float(level)) if rate is None else f"rate {float(rate)!r}"
+        return content_hash(str(LAYOUT), image_hash, version, *rows, place)
 
-    def get(self, key: str, image: str, metrics: Iterable[str]) -> list[Record] | None:
-        """The rows under `key` for a picture now called `image`, if every metric is there."""
+    def get(self, key: str, image: str) -> list[Record] | None:
+        """The rows under `key` for a picture now called `image`."""
         records = self._read(key)
-        if records is None:
-            return None
-        for name in metrics:
-            if name == FRECHET:
-                if not self._features(key).exists():
-                    return None
-            elif any(name not in record.metrics for record in records):
-                return None
-        return [replace(record, image=image) for record in records]
+        return records and [replace(record, image=image) for record in records]
+
+    def lacks(self, key: str, metrics: Iterable[str]) -> tuple[str, ...]:
+        """Which of the metrics are not known of the rows under `key`."""
+        rows = [record.metrics for record in self._read(key) or []]
+        return tuple(
+            name
+            for name in metrics
+            if not rows
+            or (name in SETS and not self._features(key, name).exists())
+            or (name not in SETS and any(name not in row for row in rows))
+        )
 
     def put(self, key: str, measured: Measured) -> list[Record]:
         """Keep a measurement; returns its rows with the metrics that were there before added."""
@@ -111,24 +126,32 @@ class Cache:
             replace(record, metrics={**old.get(record.codec, {}), **record.metrics})
             for record in measured.records
         ]
-        if measured.original_features is not None:
-            original = self._original(records[0].image_hash)
-            if not original.exists():
-                _write_array(original, measured.original_features)
-            rows = [measured.features[record.codec] for record in records]
-            _write_array(self._features(key), np.stack(rows))
-        text = json.dumps([asdict(record) for record in records])
-        _write(self.folder / f"{key}.json", text.encode())
+        for name, original in measured.original_features.items():
+            path = self._original(records[0].image_hash, name)
+            if not path.exists():
+                _write_array(path, original)
+            rows = [measured.features[name][record.codec] for record in records]
+            _write_array(self._features(key, name), np.stack(rows))
+        _write(self.folder / f"{key}.file", measured.data)
+        lines = [asdict(record) for record in records]
+        for line in lines:
+            line["metrics"] = {stored(name): value for name, value in line["metrics"].items()}
+        _write(self.folder / f"{key}.json", json.dumps(lines).encode())
         return records
 
-    def features(self, key: str) -> Mapping[str, np.ndarray]:
-        """Patch features `[P, 256]` float16 by row name."""
-        rows = [record.codec for record in self._read(key) or []]
-        return dict(zip(rows, np.load(self._features(key)), strict=True))
+    def file(self, key: str) -> bytes | None:
+        """The codec's file under `key`, if it was kept."""
+        path = self.folder / f"{key}.file"
+        return path.read_bytes() if path.exists() else None
 
-    def original_features(self, image_hash: str) -> np.ndarray:
-        """Patch features `[P, 256]` float16 of an original."""
-        return np.asarray(np.load(self._original(image_hash)))
+    def features(self, key: str, metric: str) -> Mapping[str, np.ndarray]:
+        """A set metric's features `[P, C]` float16 by row name."""
+        rows = [record.codec for record in self._read(key) or []]
+        return dict(zip(rows, np.load(self._features(key, metric)), strict=True))
+
+    def original_features(self, image_hash: str, metric: str) -> np.ndarray:
+        """A set metric's features `[P, C]` float16 of an original."""
+        return np.asarray(np.load(self._original(image_hash, metric)))
 
     def value(self, key: str) -> dict[str, float] | None:
         """Numbers kept by `put_value`, or None."""
@@ -140,17 +163,24 @@ class Cache:
         _write(self.folder / f"{key}.value.json", json.dumps(dict(value)).encode())
 
     def _read(self, key: str) -> list[Record] | None:
+        """The rows, without values of older versions of a metric."""
         try:
-            text = (self.folder / f"{key}.json").read_text()
+            lines = json.loads((self.folder / f"{key}.json").read_text())
         except FileNotFoundError:
             return None
-        return [Record(**row) for row in json.loads(text)]
+        for line in lines:
+            plain = [name.partition("@")[0] for name in line["metrics"]]
+            names = {stored(name): name for name in plain}
+            line["metrics"] = {
+                names[kept]: value for kept, value in line["metrics"].items() if kept in names
+            }
+        return [Record(**line) for line in lines]
 
-    def _features(self, key: str) -> Path:
-        return self.folder / f"{key}.npy"
+    def _features(self, key: str, metric: str) -> Path:
+        return self.folder / f"{key}.{stored(metric)}.npy"
 
-    def _original(self, image_hash: str) -> Path:
-        return self.folder / f"{image_hash}.original.npy"
+    def _original(self, image_hash: str, metric: str) -> Path:
+        return self.folder / f"{image_hash}.original.{stored(metric)}.npy"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from .curves import Interval
 from .metrics import METRICS
-from .summary import Interval, Summary
+from .summary import Summary
+from .verdict import reading_order
 
 NONE = "\N{EN DASH}"
 
@@ -25,7 +27,8 @@ class Table:
 def all_tables(summary: Summary) -> Iterator[Table]:
     """Every table of the report that has a row."""
     candidates = [
-        bd_table(summary),
+        *(bd_table(summary, anchor) for anchor in summary.bd_rates),
+        *(equal_table(summary, rate) for rate in summary.equal),
         *(rate_table(summary, rate) for rate in summary.at_bpp),
         speed_table(summary),
         lossless_table(summary),
@@ -58,17 +61,20 @@ def _interval(interval: Interval | None) -> str:
     return text
 
 
-def bd_table(summary: Summary) -> Table:
-    """BD-rate of every codec for every metric."""
+def bd_table(summary: Summary, anchor: str | None = None) -> Table:
+    """BD-rate of every codec for every metric, against the first anchor unless another is named."""
+    anchor = anchor or summary.anchor
+    rates = summary.bd_rates.get(anchor, {})
+    order = [name for name in reading_order(summary.metrics) if name in rates]
     rows = [row for row, curve in summary.curves.items() if not curve.lossless]
-    cells = {row: [summary.bd_rate[name].get(row) for name in summary.metrics] for row in rows}
+    cells = {row: [rates[name].get(row) for name in order] for row in rows}
     values = [[i.value if i else None for i in intervals] for intervals in cells.values()]
     return Table(
-        f"BD-rate against {summary.anchor}",
+        f"BD-rate against {anchor}",
         "Average difference in file size at equal quality, and its 95 % bootstrap interval over "
-        f"pictures: -10 % means files a tenth smaller than {summary.anchor}'s. MS-SSIM in dB. "
+        f"pictures: -10 % means files a tenth smaller than {anchor}'s. MS-SSIM in dB. "
         f"{NONE} where the curves do not overlap in quality.",
-        ["codec", *(METRICS[name].title for name in summary.metrics)],
+        ["codec", *(METRICS[name].title for name in order)],
         [[row, *map(_interval, intervals)] for row, intervals in cells.items()],
         _winners(values, lambda column: min) if values else frozenset(),
     )
@@ -76,22 +82,59 @@ def bd_table(summary: Summary) -> Table:
 
 def rate_table(summary: Summary, rate: str) -> Table:
     """Every metric at one rate, interpolated."""
-    found = summary.at_bpp[rate]
-    found = {row: m for row, m in found.items() if any(v is not None for v in m.values())}
-    values = [[metrics[name] for name in summary.metrics] for metrics in found.values()]
+    return _quality(
+        summary,
+        f"Quality at {rate} bpp",
+        "Interpolated on the mean curves, linear in the logarithm of the rate.",
+        {row: [row] for row in summary.at_bpp[rate]},
+        ["codec"],
+        summary.at_bpp[rate],
+    )
+
+
+def equal_table(summary: Summary, rate: str) -> Table:
+    """Every metric of files that were made for one rate."""
+    found = summary.equal[rate]
+    return _quality(
+        summary,
+        f"Files of equal size: {rate} bpp",
+        "Measured: each picture at the level whose file is nearest to the rate. Whole levels leave "
+        "gaps: the third column counts the files within 1 % of it.",
+        {row: [row, f"{e.bpp:.4f}", f"{e.close} of {e.images}"] for row, e in found.items()},
+        ["codec", "bpp", "within 1 %"],
+        {row: equal.metrics for row, equal in found.items()},
+    )
+
+
+def _quality(
+    summary: Summary,
+    title: str,
+    note: str,
+    names: Mapping[str, list[str]],
+    heading: list[str],
+    metrics: Mapping[str, Mapping[str, float | None]],
+) -> Table:
+    """Rows that have a value of any metric, after columns that name them."""
+    order = reading_order(summary.metrics)
+    kept = {row: m for row, m in metrics.items() if any(v is not None for v in m.values())}
+    values = [[found[name] for name in order] for found in kept.values()]
 
     def better(column: int) -> Callable[[list[float]], float]:
-        return max if METRICS[summary.metrics[column]].higher_is_better else min
+        return max if METRICS[order[column]].higher_is_better else min
 
     def show(name: str, value: float | None) -> str:
         return NONE if value is None else f"{value:.{METRICS[name].digits}f}"
 
+    winners = _winners(values, better) if values else frozenset()
     return Table(
-        f"Quality at {rate} bpp",
-        "Interpolated on the mean curves, linear in the logarithm of the rate.",
-        ["codec", *(METRICS[name].title for name in summary.metrics)],
-        [[row, *(show(n, metrics[n]) for n in summary.metrics)] for row, metrics in found.items()],
-        _winners(values, better) if values else frozenset(),
+        title,
+        note,
+        [*heading, *(METRICS[name].title for name in order)],
+        [
+            [*names[row], *(show(name, found[name]) for name in order)]
+            for row, found in kept.items()
+        ],
+        frozenset((row, column + len(heading) - 1) for row, column in winners),
     )
 
 

@@ -1,28 +1,26 @@
-"""Pictures for the page: crops of the original and of every codec at matched rates.
+"""Pictures for the page: crops of the original and of every codec's file of equal size.
 
-The level of every codec is found by bisection on the whole picture, so that all are compared at
-the same size of file and not at the nearest level that happened to be measured.
+The files are those that the run searched for each rate, so all are compared at the same size and
+not at the nearest level that happened to be measured.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..images import read
 from .codecs import Codec, Vlaec
+from .crops import as_address, busiest_crop
+from .results import Cache, Record
+from .run import Outcome
 
-CROP_WIDTH, CROP_HEIGHT = 480, 384
-THUMB = 208
+CROP_WIDTH, CROP_HEIGHT = 384, 320
+THUMB = 160
 DIAL = (0.0, 0.25, 0.5, 0.75, 1.0)
-_STEPS = 8  # of the bisection
-_CLOSE = 0.02  # of the rate
 
 
 @dataclass(frozen=True)
@@ -44,97 +42,57 @@ class Exhibit:
     dial: dict[str, list[tuple[str, str]]]  # caption and data address
 
 
-def as_address(crop: np.ndarray) -> str:
-    """A data address of `[H, W, 3]` uint8 as lossless WebP, which every browser shows exactly."""
-    buffer = io.BytesIO()
-    Image.fromarray(crop).save(buffer, "WEBP", lossless=True, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+@dataclass(frozen=True)
+class Files:
+    """The files of equal size that a run made."""
 
+    outcome: Outcome
+    cache: Cache
+    codecs: Sequence[Codec]
 
-def busiest_crop(image: np.ndarray, width: int, height: int) -> tuple[slice, slice]:
-    """Rows and columns of the window with most local contrast, where codecs differ most."""
-    grey = image.astype(np.float32).mean(2)
-    contrast = np.zeros_like(grey)
-    contrast[:, 1:] += np.abs(np.diff(grey, axis=1))
-    contrast[1:] += np.abs(np.diff(grey, axis=0))
-    # The root keeps one hard edge from outweighing a field of fine detail.
-    return richest_window(np.sqrt(contrast), height, width)
-
-
-def richest_window(score: np.ndarray, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the window, at most `height` x `width`, with the largest sum of `score`
-    [H, W]."""
-    height, width = min(height, score.shape[0]), min(width, score.shape[1])
-    total = np.zeros((score.shape[0] + 1, score.shape[1] + 1))
-    total[1:, 1:] = score.astype(np.float64).cumsum(0).cumsum(1)
-    windows = (
-        total[height:, width:]
-        - total[:-height, width:]
-        - total[height:, :-width]
-        + total[:-height, :-width]
-    )
-    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
-    return slice(int(top), int(top) + height), slice(int(left), int(left) + width)
-
-
-def match_rate(codec: Codec, image: np.ndarray, bpp: float) -> tuple[float, bytes]:
-    """The level, within the codec's usual ones, whose file is nearest to `bpp`, and the file."""
-    pixels = image.shape[0] * image.shape[1]
-    small, large = codec.levels[0], codec.levels[-1]
-    tried: dict[float, bytes] = {}
-
-    def rate(level: float) -> float:
-        if level not in tried:
-            tried[level] = codec.encode(image, level)
-        return 8 * len(tried[level]) / pixels
-
-    if rate(small) < bpp < rate(large):
-        for _ in range(_STEPS):
-            middle = (small + large) / 2
-            if codec.integer:
-                middle = round(middle)
-            if middle in tried or abs(rate(middle) / bpp - 1) < _CLOSE:
-                break
-            small, large = (middle, large) if rate(middle) < bpp else (small, middle)
-    best = min(tried, key=lambda level: abs(rate(level) - bpp))
-    return best, tried[best]
+    def of(self, image: str) -> dict[str, dict[str, tuple[Record, Codec, bytes]]]:
+        """By rate and row: what is known of the file, its codec and the file."""
+        owners = {row: codec for codec in self.codecs for row in codec.decoders()}
+        found: dict[str, dict[str, tuple[Record, Codec, bytes]]] = {}
+        for record in self.outcome.equal:
+            data = self.cache.file(self.outcome.key(record)) if record.image == image else None
+            if data is not None:
+                row = found.setdefault(f"{record.rate:g}", {})
+                row[record.codec] = (record, owners[record.codec], data)
+        return found
 
 
 def make_exhibits(
-    images: Sequence[tuple[str, Path]],
-    codecs: Sequence[Codec],
-    rates: Sequence[float],
-    progress: Callable[[int], None] = lambda steps: None,
+    images: Mapping[str, Path],
+    files: Files,
+    exact: bool = False,
+    progress: Callable[[int], None] = lambda pictures: None,
 ) -> list[Exhibit]:
-    """Code and decode named pictures at every rate; `progress` hears of each codec and rate."""
+    """Decode and crop every named picture's files. `exact` crops are larger."""
     exhibits = []
-    for name, path in images:
+    for name, path in images.items():
         image = np.ascontiguousarray(read(path).rgb)
         rows, columns = busiest_crop(image, CROP_WIDTH, CROP_HEIGHT)
         shots: dict[str, dict[str, Shot]] = {}
         dial: dict[str, list[tuple[str, str]]] = {}
-        for rate in sorted(rates):
-            found = shots.setdefault(f"{rate:g}", {})
-            for codec in codecs:
-                level, data = match_rate(codec, image, rate)
-                bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
-                for row, decode in codec.decoders().items():
-                    found[row] = Shot(as_address(decode(data, 1)[rows, columns]), bpp, level)
+        for rate, found in files.of(name).items():
+            for row, (record, codec, data) in found.items():
+                crop = codec.decoders()[row](data, 1)[rows, columns]
+                source = as_address(crop, exact)
+                shots.setdefault(rate, {})[row] = Shot(source, record.bpp, record.level)
                 if isinstance(codec, Vlaec) and codec.name not in dial:  # at the lowest rate
-                    dial[codec.name] = _dial(codec, data, image, rows, columns)
-                progress(1)
-        exhibits.append(Exhibit(name, as_address(image[rows, columns]), shots, dial))
+                    dial[codec.name] = _dial(codec, data, image[rows, columns], (rows, columns))
+        exhibits.append(Exhibit(name, as_address(image[rows, columns], exact), shots, dial))
+        progress(1)
     return exhibits
 
 
 def _dial(
-    codec: Vlaec, data: bytes, image: np.ndarray, rows: slice, columns: slice
+    codec: Vlaec, data: bytes, original: np.ndarray, window: tuple[slice, slice]
 ) -> list[tuple[str, str]]:
     """Thumbnails of one file at five strengths of texture, and of the original."""
-    inner = busiest_crop(image[rows, columns], THUMB, THUMB)
-
-    def cut(picture: np.ndarray) -> str:
-        return as_address(picture[rows, columns][inner])
-
-    strengths = [(f"texture {t:g}", cut(codec.decode(data, texture=t))) for t in DIAL]
-    return [*strengths, ("original", cut(image))]
+    inner = busiest_crop(original, THUMB, THUMB)
+    strengths = [
+        (f"texture {t:g}", as_address(codec.decode(data, texture=t)[window][inner])) for t in DIAL
+    ]
+    return [*strengths, ("original", as_address(original[inner]))]

@@ -7,10 +7,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
+from ..errors import UsageError, VlaecError
+
+if TYPE_CHECKING:
+    from ..bench.summary import Summary
+    from ..bench.tables import Table
+
+
+class IncompleteError(VlaecError):
+    """Something that was asked for was not measured; the report is there all the same."""
 
 
 def _words(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -29,6 +38,10 @@ def _positive(context: click.Context, parameter: click.Parameter, value: str) ->
     if not numbers or not all(number > 0 for number in numbers):
         raise click.BadParameter("expects numbers above 0, with commas between them")
     return numbers
+
+
+def _rates(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    return _positive(context, parameter, value) if value else ()
 
 
 def _strengths(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
@@ -65,53 +78,71 @@ _FOLDER = click.Path(exists=True, path_type=Path)
 
 @click.command()
 @click.argument(
-    "folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
+    "folder",
+    metavar="DIR",
+    required=False,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
 @click.option(
     "--codecs",
     default="vlaec,jpeg,webp,avif,jxl",
     show_default=True,
     callback=_words,
-    help="vlaec[:MODEL], jpeg[:444|baseline|progressive], webp[:lossless], avif[:420], "
-    "jxl[:lossless], png.",
+    help="vlaec[:MODEL], jpeg[:444|baseline|progressive], jpegli, webp[:lossless], "
+    "avif[:420|best], jxl[:lossless], hevc, vvc, png.",
 )
 @click.option(
     "--metrics",
-    default="psnr,ms-ssim,lpips",
+    default="psnr,ms-ssim,lpips,wd,fd",
     show_default=True,
     callback=_words,
-    help="psnr, ms-ssim, lpips, lpips-vgg, dists, ssimulacra2, fd (realism: a Frechet distance "
-    "over patches).",
+    help="psnr, ms-ssim, lpips, lpips-vgg, dists, wd, wd-4 (Wasserstein distortion), ssimulacra2, "
+    "fd (Frechet distance over patches), seeds (chance in vlaec's texture).",
 )
 @click.option(
     *("-o", "--output"),
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="Folder of the report, and of the cache that an interrupted run goes on from.",
+    help="Folder of the report and of its cache; an interrupted run resumes from it.",
 )
 @click.option(
     "--levels",
     multiple=True,
     metavar="CODEC=L,L,...",
     callback=_levels,
-    help="Levels of a codec: qualities, or distances for jxl. May be repeated.",
+    help="Levels of a codec: qualities; distances for jxl, QPs for vvc. May be repeated.",
+)
+@click.option(
+    "--at",
+    default="",
+    metavar="BPP,BPP,...",
+    callback=_rates,
+    help="Bits per pixel at which every picture gets files of equal size, within 1 % where a "
+    "codec's levels allow it.",
 )
 @click.option(
     "--textures",
     default="0",
     show_default=True,
     callback=_strengths,
-    help="Further strengths of texture to decode vlaec's files with; the files' own is always in.",
+    help="More texture strengths to decode vlaec's files with; the file's own is always measured.",
 )
 @click.option(
     "--rates",
     default="0.15,0.4",
     show_default=True,
     callback=_positive,
-    help="Bits per pixel at which pictures and numbers are set side by side.",
+    help="Bits per pixel of the pictures and of interpolated numbers.",
 )
-@click.option("--anchor", default="avif", show_default=True, help="Row that BD-rates refer to.")
+@click.option(
+    "--anchor",
+    "anchors",
+    default="avif",
+    show_default=True,
+    callback=_words,
+    help="Codecs that BD-rates are measured against.",
+)
 @click.option(
     "--reference",
     "references",
@@ -120,7 +151,7 @@ _FOLDER = click.Path(exists=True, path_type=Path)
     callback=_references,
     help="CompressAI result file, or a folder of them, to draw behind the curves.",
 )
-@click.option("--weights", type=_FOLDER, help="Folder of LPIPS and DISTS weights.")
+@click.option("--weights", type=_FOLDER, help="Folder of bin/get-weights.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--limit", type=click.IntRange(1), help="Take only the first N pictures.")
 @click.option(
@@ -130,37 +161,58 @@ _FOLDER = click.Path(exists=True, path_type=Path)
     show_default=True,
     help="Pictures in the report's viewer.",
 )
+@click.option("--exact-pictures", "exact", is_flag=True, help="Show them without loss (larger).")
+@click.option("--blind", is_flag=True, help="Also write blind.html, for a comparison by eye.")
+@click.option(
+    "--elo",
+    "votes",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Print Elo ratings from the choices saved on blind.html; may be repeated, without DIR.",
+)
+@click.option("--keep-going", is_flag=True, help="Accept that something cannot be measured.")
 @click.option("--ray", metavar="ADDRESS", help="Run on this Ray cluster (needs vlaec[ray]).")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def bench(
-    folder: Path,
+    folder: Path | None,
     codecs: tuple[str, ...],
     metrics: tuple[str, ...],
     output: Path,
     levels: dict[str, tuple[float, ...]],
+    at: tuple[float, ...],
     textures: tuple[float, ...],
     rates: tuple[float, ...],
-    anchor: str,
+    anchors: tuple[str, ...],
     references: tuple[Path, ...],
     weights: Path | None,
     jobs: int,
     limit: int | None,
     pictures: int,
+    exact: bool,
+    blind: bool,
+    votes: tuple[Path, ...],
+    keep_going: bool,
     ray: str | None,
     as_json: bool,
 ) -> None:
     """Compare codecs on the pictures below DIR: rate against perceptual distortion.
 
-    Writes a self-contained page, plots and the numbers. A run that was interrupted goes on where
-    it stopped. Times are only worth something with --jobs 1 on an idle machine.
+    Writes a self-contained page, plots and the numbers. An interrupted run resumes. Exits with 1
+    if anything that was named cannot be measured. Times count only with --jobs 1 on an idle
+    machine.
     """
+    if bool(votes) == (folder is not None):
+        raise UsageError("give either a folder of pictures or --elo FILE")
     try:
+        if votes:
+            _print_elo(votes)
+            return
         from ..bench.pipeline import Request, benchmark
         from ..bench.report import as_json as to_json
-        from ..bench.tables import NONE, bd_table
+        from ..bench.tables import bd_table
     except ModuleNotFoundError as error:
         raise UsageError(f"{error}; the benchmark needs: pip install 'vlaec[bench]'") from error
-
+    assert folder is not None
     for name in levels:
         if name not in codecs:
             raise UsageError(f"--levels {name}: not among --codecs")
@@ -172,12 +224,15 @@ def bench(
         levels=levels,
         textures=textures,
         rates=rates,
-        anchor=anchor,
+        at=at,
+        anchors=anchors,
         references=references,
         weights=weights,
         jobs=jobs,
         limit=limit,
         pictures=pictures,
+        exact=exact,
+        blind=blind,
         ray=ray,
         command=_command(click.get_current_context()),
     )
@@ -186,25 +241,58 @@ def bench(
     for name, reason in summary.unavailable.items():
         click.echo(f"vlaec: {name} was not measured: {' '.join(reason.split())}", err=True)
     for failure in summary.failures:
-        at = f" ({failure.codec}, level {failure.level:g})" if failure.level is not None else ""
+        where = f" ({failure.codec}, level {failure.level:g})" if failure.level is not None else ""
         reason = " ".join(failure.reason.split())
-        click.echo(f"vlaec: {failure.image}{at}: {reason}", err=True)
+        click.echo(f"vlaec: {failure.image}{where}: {reason}", err=True)
     if as_json:
         click.echo(to_json(summary), nl=False)
+    else:
+        for anchor in summary.bd_rates:
+            _print_table(bd_table(summary, anchor))
+        click.echo(f"report: {output / 'index.html'}")
+    if (missing := _asked_for(click.get_current_context(), summary)) and not keep_going:
+        raise IncompleteError(f"not measured: {', '.join(missing)} (--keep-going accepts that)")
+
+
+def _asked_for(context: click.Context, summary: Summary) -> list[str]:
+    """What was named by the user and is missing: codecs, metrics, and every picture."""
+    default = click.core.ParameterSource.DEFAULT
+    named = {
+        kind
+        for kind, option in (("codec", "codecs"), ("metric", "metrics"))
+        if context.get_parameter_source(option) is not default
+    }
+    missing = [name for name in summary.unavailable if name.split(" ")[0] in named]
+    return missing + list(dict.fromkeys(failure.image for failure in summary.failures))
+
+
+def _print_elo(paths: tuple[Path, ...]) -> None:
+    from ..bench.elo import ratings, read_votes
+
+    votes = read_votes(paths)
+    people = len({vote.rater for vote in votes})
+    click.echo(f"Elo from {len(votes)} choices by {people} raters, with 95 % intervals")
+    for codec, rating in ratings(votes).items():
+        click.echo(f"{rating.value:6.0f}  [{rating.low:.0f}, {rating.high:.0f}]  {codec}")
+
+
+def _print_table(table: Table) -> None:
+    """A table in columns, unless it has no value."""
+    from ..bench.tables import NONE
+
+    if all(cell == NONE for row in table.rows for cell in row[1:]):
         return
-    table = bd_table(summary)
-    if any(cell != NONE for row in table.rows for cell in row[1:]):
-        click.echo(table.title)
-        widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
-        for row in [table.header, *table.rows]:
-            click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
-    click.echo(f"report: {output / 'index.html'}")
+    click.echo(table.title)
+    widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
+    for row in [table.header, *table.rows]:
+        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
 
 
 def _command(context: click.Context) -> str:
     """The call that makes the same report, without folders of this machine and what only speeds
     it up."""
     silent = {"folder", "output", "weights", "jobs", "ray", "as_json", "references", "levels"}
+    silent |= {"votes", "keep_going"}
     words = ["vlaec", "bench", context.params["folder"].resolve().name]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params[str(parameter.name)]
@@ -212,6 +300,9 @@ def _command(context: click.Context) -> str:
             continue
         source = context.get_parameter_source(name)
         if source is click.core.ParameterSource.DEFAULT and name not in ("codecs", "metrics"):
+            continue
+        if value is True:
+            words.append(parameter.opts[-1])
             continue
         text = ",".join(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
         words += [parameter.opts[-1], text]

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+from ...images import is_picture
+
 # Every HOLD_OUT-th photo (by name) is for validation and never trained on.
 HOLD_OUT = 48
 
@@ -22,7 +23,7 @@ def photo_paths(folder: Path, held_out: bool) -> list[Path]:
     Raises:
         FileNotFoundError: there is none.
     """
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in folder.rglob("*") if is_picture(p))
     chosen = [p for i, p in enumerate(found) if (i % HOLD_OUT == 0) == held_out]
     if not chosen:
         raise FileNotFoundError(f"no photographs in {folder}")
