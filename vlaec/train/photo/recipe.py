@@ -91,7 +91,8 @@ class Recipe:
     def stage_weights(self, last: bool) -> dict[str, float]:
         """The weights that are not 0 in stages A and B, or in the last stage, C."""
         weights = self.weights | self.last_weights if last else self.weights
-        return {name: weight for name, weight in weights.items() if weight}
+        used = {name: weight for name, weight in weights.items() if weight}
+        return used if last else {n: w for n, w in used.items() if not TERMS[n].last}
 
     def weighted(self, **weights: float) -> Recipe:
         """The same with some weights changed."""

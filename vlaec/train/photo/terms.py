@@ -21,6 +21,7 @@ from ...metrics.samples import energy_score
 from ...metrics.ssim import ms_ssim
 from ...metrics.variance import variance_distance
 from ...metrics.windows import FeatureMaps, scales, window_distance, window_levels
+from .adversary import Adversary
 
 
 @dataclass
@@ -87,16 +88,18 @@ def _halves(n: int) -> tuple[slice, slice]:
 
 
 class Judges(nn.Module):
-    """The frozen networks that losses ask for; None where no weight of a recipe does."""
+    """The networks that losses ask for; None where no weight of a recipe does. None of them is part
+    of the model; all but the adversary are frozen."""
 
     def __init__(
         self,
         lpips: LPIPS | None = None,
         vgg: LPIPS | None = None,
         maps: FeatureMaps | None = None,
+        adversary: Adversary | None = None,
     ) -> None:
         super().__init__()
-        self.lpips, self.vgg, self.maps = lpips, vgg, maps
+        self.lpips, self.vgg, self.maps, self.adversary = lpips, vgg, maps, adversary
 
     @classmethod
     def load(cls, names: set[str], folder: Path | None) -> Judges:
@@ -109,7 +112,8 @@ class Judges(nn.Module):
         lpips = LPIPS.load(folder).in_bfloat16() if "lpips" in needed else None
         vgg = LPIPS.load(folder, "vgg").in_bfloat16() if needed & {"vgg", "maps"} else None
         maps = FeatureMaps(vgg) if vgg is not None and "maps" in needed else None
-        return cls(lpips, vgg if "vgg" in needed else None, maps)
+        adversary = Adversary() if "adversary" in needed else None
+        return cls(lpips, vgg if "vgg" in needed else None, maps, adversary)
 
 
 Scene = TypeVar("Scene", MeanScene, TextureScene)
@@ -122,6 +126,7 @@ class Term(Generic[Scene]):
     measure: Callable[[Scene], Tensor]  # -> []
     judge: str | None = None  # the field of `Judges` that it needs
     samples: int = 1  # different samples of a crop that it compares
+    last: bool = False  # in stage C alone, where z is settled
 
 
 def _distance(metric: LPIPS | None, target: Tensor, picture: Tensor) -> Tensor:
@@ -153,6 +158,14 @@ def _energy_score(s: TextureScene) -> Tensor:
     return energy_score(s.maps.target, s.maps.texture, s.maps.second, s.maps.units).mean()
 
 
+def _adversary(s: TextureScene) -> Tensor:
+    assert s.judges.adversary is not None
+    verdict: Tensor = s.judges.adversary(
+        s.target, s.texture, s.mean, window_levels(s.target, s.mean)
+    )
+    return verdict
+
+
 # On the mean, in stages A and B. They reach z and the encoder.
 ON_MEAN: dict[str, Term[MeanScene]] = {
     "ms_ssim": Term(_dissimilarity),
@@ -173,6 +186,7 @@ ON_TEXTURE: dict[str, Term[TextureScene]] = {
     # On distributions: these two look at the crops of `crops["maps"]`.
     "wd": Term(_windows, "maps"),
     "ged": Term(_energy_score, "maps", samples=2),
+    "adversary": Term(_adversary, "adversary", last=True),
 }
 
 TERMS: dict[str, Term[MeanScene] | Term[TextureScene]] = {**ON_MEAN, **ON_TEXTURE}
