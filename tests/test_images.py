@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from vlaec import images
 from vlaec.errors import BadFileError, BadImageError, OutputError
-from vlaec.photo.container import MAX_PIXELS
+from vlaec.limits import MAX_PIXELS
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)
@@ -111,13 +111,13 @@ def test_sixteen_bit_colour_says_so() -> None:
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
 def test_metadata_is_kept_on_both_ways(form: str) -> None:
-    picture = images.Picture(RGB, icc=ICC, exif=exif_block(), xmp=XMP)
+    picture = images.Picture(RGB, metadata={"icc": ICC, "exif": exif_block(), "xmp": XMP})
     back = images.read(io.BytesIO(images.to_bytes(picture, form)))
     assert (back.icc, back.exif, back.xmp) == (picture.icc, picture.exif, picture.xmp)
 
 
 def test_tiff_keeps_profile_and_pixels() -> None:
-    picture = images.Picture(RGB, icc=ICC, xmp=XMP)
+    picture = images.Picture(RGB, metadata={"icc": ICC, "xmp": XMP})
     back = images.read(io.BytesIO(images.to_bytes(picture, "tiff")))
     assert (back.icc, back.xmp) == (ICC, XMP)
     assert np.array_equal(back.rgb, RGB)
@@ -168,8 +168,8 @@ def animation() -> bytes:
         (stored(Image.new("CMYK", (4, 4)), "jpeg").getvalue(), "CMYK"),
         (stored(Image.new("F", (4, 4)), "tiff").getvalue(), "mode F"),
         (stored(Image.new("I", (4, 4)), "tiff").getvalue(), "mode I"),
-        (png(2**31 - 1, 2**31 - 1).getvalue(), "too many pixels|damaged"),
-        (png(2**15, 2**14).getvalue(), "too many pixels|too large"),
+        (png(2**31 - 1, 2**31 - 1).getvalue(), "too large"),
+        (png(2**15, 2**14).getvalue(), "too large"),
     ],
 )
 def test_bad_pictures_have_clear_errors(data: bytes, message: str) -> None:

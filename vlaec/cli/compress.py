@@ -89,7 +89,7 @@ def compress(
     facts["seconds"] = round(time.perf_counter() - start, 3)
     files.write_atomically(output, data, force)
     for text in facts.pop("notes"):
-        note(f"{show(source)} {text}")
+        note(f"{show(source)}: {text}")
     report(source, output, facts, as_json)
 
 
@@ -103,8 +103,13 @@ def compress_bytes(
     api.check_model(options)
     picture = images.read(io.BytesIO(original))
     data = api.encode(picture, options, progress)
-    notes = ["has 16 bits per channel; only 8 are kept"] if picture.reduced else []
-    facts = {**common_facts(container.info(data)), "reduced": picture.reduced, "notes": notes}
+    dropped = [f"not kept: {', '.join(picture.dropped)}"] if picture.dropped else []
+    facts = {
+        **common_facts(container.info(data)),
+        "reduced": picture.reduced,
+        "dropped": list(picture.dropped),
+        "notes": [*picture.notes, *dropped],
+    }
     return data, facts
 
 

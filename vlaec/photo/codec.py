@@ -138,10 +138,10 @@ class Codec:
             z_crc=latent_crc(z),
         )
         stack = Stack(coded.words, coded.bits_back, excess)
-        alpha = None if picture.alpha is None else images.encode_alpha(picture.alpha)
-        data = pack(
-            Container(header, stack, alpha, icc=picture.icc, exif=picture.exif, xmp=picture.xmp)
-        )
+        alpha = None
+        if picture.alpha is not None and picture.alpha.min() < 255:
+            alpha = images.encode_alpha(picture.alpha)
+        data = pack(Container(header, stack, alpha, picture.metadata))
         report(1.0)
         return data
 
@@ -185,9 +185,7 @@ class Codec:
         alpha = None
         if container.alpha is not None:
             alpha = images.decode_alpha(container.alpha, header.width, header.height)
-        return Picture(
-            rgb, alpha, header.grey, icc=container.icc, exif=container.exif, xmp=container.xmp
-        )
+        return Picture(rgb, alpha, header.grey, container.metadata)
 
     @torch.no_grad()
     def latent(

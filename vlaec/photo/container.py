@@ -8,7 +8,8 @@ words.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,16 +26,17 @@ from ..coding.chunks import (
     write_chunk,
 )
 from ..errors import BadFileError, BadImageError
+from ..limits import MAX_METADATA, MAX_PIXELS
 
 MAGIC = b"VLAE"
 VERSION = 1
-MAX_PIXELS = 2**28
-MAX_METADATA = 2**26  # bytes of one ICC, EXIF or XMP block once it is expanded
 
 _HEADER = struct.Struct("<4sBBIIH8sBBI")
 _EXCESS = struct.Struct("<h")
 _GREY = 1
-_NAMES = {b"Z": "stack", b"A": "alpha", b"i": "icc", b"e": "exif", b"x": "xmp"}
+# Chunks of metadata, and what `images.Picture` calls them.
+_METADATA = {b"i": "icc", b"e": "exif", b"x": "xmp", b"c": "cicp"}
+_NAMES = {b"Z": "stack", b"A": "alpha", **_METADATA}
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,27 @@ class Stack:
 
 @dataclass(frozen=True)
 class Container:
-    """A whole `.vlae` file. `alpha` is a PNG of the plane; the rest is as in `images.Picture`."""
+    """A whole `.vlae` file. `alpha` is a PNG of the plane; `metadata` is that of the picture."""
 
     header: Header
     stack: Stack
     alpha: bytes | None = None
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def icc(self) -> bytes | None:
+        """The ICC profile."""
+        return self.metadata.get("icc")
+
+    @property
+    def exif(self) -> bytes | None:
+        """The EXIF block."""
+        return self.metadata.get("exif")
+
+    @property
+    def xmp(self) -> bytes | None:
+        """The XMP packet."""
+        return self.metadata.get("xmp")
 
 
 @dataclass(frozen=True)
@@ -142,21 +157,21 @@ def pack(container: Container) -> bytes:
     parts = [seal(fixed), write_chunk(b"Z", _pack_stack(container.stack))]
     if container.alpha is not None:
         parts.append(write_chunk(b"A", container.alpha))
-    for kind, block in ((b"i", container.icc), (b"e", container.exif), (b"x", container.xmp)):
-        if block is not None:
-            parts.append(write_chunk(kind, _pack_metadata(_NAMES[kind], block)))
+    for kind, name in _METADATA.items():
+        if (block := container.metadata.get(name)) is not None:
+            parts.append(write_chunk(kind, _pack_metadata(name, block)))
     return b"".join(parts)
 
 
 def unpack(data: bytes) -> Container:
     """Parse a whole file. Raises BadFileError on anything that `pack` would not have written."""
     header, chunks = _parse(data)
-    return Container(
-        header,
-        _unpack_stack(chunks[b"Z"]),
-        chunks.get(b"A"),
-        *(_unpack_metadata(kind, chunks.get(kind)) for kind in (b"i", b"e", b"x")),
-    )
+    metadata = {
+        name: expand(chunks[kind], MAX_METADATA, name.upper())
+        for kind, name in _METADATA.items()
+        if kind in chunks
+    }
+    return Container(header, _unpack_stack(chunks[b"Z"]), chunks.get(b"A"), metadata)
 
 
 def info(data: bytes) -> Info:
@@ -210,7 +225,3 @@ def _pack_metadata(name: str, block: bytes) -> bytes:
     if len(block) > MAX_METADATA:
         raise BadImageError(f"the {name.upper()} block of the picture exceeds {MAX_METADATA} bytes")
     return squeeze(block)
-
-
-def _unpack_metadata(kind: bytes, payload: bytes | None) -> bytes | None:
-    return None if payload is None else expand(payload, MAX_METADATA, _NAMES[kind].upper())

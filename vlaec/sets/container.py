@@ -23,10 +23,10 @@ from ..coding.chunks import (
     write_chunk,
 )
 from ..errors import BadFileError, UsageError
+from ..limits import MAX_VALUES
 
 MAGIC = b"VLAA"
 VERSION = 1
-MAX_VALUES = 2**30  # of all images together
 MAX_NAMES = 2**26  # bytes of all names together
 MAX_INITIAL = 2**24  # words that a stack is started with
 NOT_SENT = 255

@@ -1,0 +1,139 @@
+"""EXIF blocks: kept whole, checked, and taken apart where a format needs that.
+
+A block that is no TIFF structure is kept as it is: what it means to its writer is not known here.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from PIL import ExifTags, Image
+
+from .found import Found
+
+PREFIX = b"Exif\x00\x00"
+ORIENTATION = int(ExifTags.Base.Orientation)
+
+# Tags of the main directory of a TIFF file that describe the picture to people. The others say how
+# its pixels are stored, and would be wrong elsewhere.
+_DESCRIBING = frozenset(
+    int(tag)
+    for tag in (
+        ExifTags.Base.ImageDescription,
+        ExifTags.Base.Make,
+        ExifTags.Base.Model,
+        ExifTags.Base.Orientation,
+        ExifTags.Base.XResolution,
+        ExifTags.Base.YResolution,
+        ExifTags.Base.ResolutionUnit,
+        ExifTags.Base.Software,
+        ExifTags.Base.DateTime,
+        ExifTags.Base.Artist,
+        ExifTags.Base.HostComputer,
+        ExifTags.Base.Copyright,
+        ExifTags.Base.Rating,
+        ExifTags.Base.RatingPercent,
+        ExifTags.Base.XPTitle,
+        ExifTags.Base.XPComment,
+        ExifTags.Base.XPAuthor,
+        ExifTags.Base.XPKeywords,
+        ExifTags.Base.XPSubject,
+        ExifTags.IFD.Exif,
+        ExifTags.IFD.GPSInfo,
+    )
+)
+_DIRECTORIES = (int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo))
+_RESOLUTION = frozenset(
+    int(tag)
+    for tag in (
+        ExifTags.Base.XResolution,
+        ExifTags.Base.YResolution,
+        ExifTags.Base.ResolutionUnit,
+    )
+)
+
+
+def keep(found: Found, block: bytes) -> None:
+    """Put the first block of a file among its metadata, without the prefix of JPEG."""
+    if block := block.removeprefix(PREFIX):
+        found.metadata.setdefault("exif", block)
+
+
+def parse(block: bytes) -> Image.Exif | None:
+    """The block as Pillow reads it, all directories included; None when it is damaged."""
+    tags = Image.Exif()
+    try:
+        tags.load(PREFIX + block)
+        for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
+            tags.get_ifd(directory)
+        dict(tags)
+    except MemoryError:
+        raise
+    except Exception:  # broken blocks raise SyntaxError, struct.error, RuntimeError and others
+        return None
+    return tags if len(tags) or block[:2] in (b"II", b"MM") else None
+
+
+def describing(tags: Image.Exif, all_of_it: bool = False) -> bytes | None:
+    """A block with those tags alone that describe the picture; None without any.
+
+    Args:
+        all_of_it: count a resolution as a description, too.
+
+    Raises whatever Pillow raises for values that it cannot write.
+    """
+    chosen = Image.Exif()
+    for tag, value in tags.items():
+        if tag in _DESCRIBING:
+            chosen[tag] = tags.get_ifd(tag) if tag in _DIRECTORIES else value
+    if not set(chosen) - (frozenset() if all_of_it else _RESOLUTION):
+        return None
+    return chosen.tobytes().removeprefix(PREFIX)
+
+
+def orientation(block: bytes | None) -> int:
+    """Orientation 1..8; 1 where the block does not say."""
+    tags = parse(block) if block else None
+    value = tags.get(ORIENTATION, 1) if tags is not None else 1
+    return value if value in range(1, 9) else 1
+
+
+def upright(block: bytes) -> bytes:
+    """The block with its orientation set to 1, every other byte untouched."""
+    at = _entry(block, ORIENTATION)
+    if at is None:
+        return block
+    order = "<" if block[:2] == b"II" else ">"
+    return block[: at + 8] + struct.pack(order + "HH", 1, 0) + block[at + 12 :]
+
+
+def without_gps(block: bytes) -> bytes | None:
+    """The block written again without its GPS directory; None when it cannot be taken apart."""
+    tags = parse(block)
+    if tags is None:
+        return None
+    if ExifTags.IFD.GPSInfo not in tags:
+        return block
+    try:
+        del tags[ExifTags.IFD.GPSInfo]
+        tags._ifds.pop(ExifTags.IFD.GPSInfo, None)
+        return tags.tobytes().removeprefix(PREFIX)
+    except MemoryError:
+        raise
+    except Exception:  # as in `parse`
+        return None
+
+
+def _entry(block: bytes, tag: int) -> int | None:
+    """Position of a tag's entry of 12 bytes in the main directory."""
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None or len(block) < 8:
+        return None
+    start: int = struct.unpack_from(order + "I", block, 4)[0]
+    if start + 2 > len(block):
+        return None
+    count: int = struct.unpack_from(order + "H", block, start)[0]
+    for at in range(start + 2, min(start + 2 + 12 * count, len(block) - 11), 12):
+        if struct.unpack_from(order + "H", block, at)[0] == tag:
+            return at
+    return None

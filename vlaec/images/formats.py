@@ -1,0 +1,118 @@
+"""Formats by their first bytes, and how Pillow opens each.
+
+The plugins are called directly: `Image.open` depends on the caller's settings (the limit of pixels,
+which plugins are registered) and knows formats that start other programs.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from ..errors import BadImageError
+
+OUTPUT_FORMATS = {  # and the suffixes that stand for them, the usual one first
+    "png": (".png",),
+    "webp": (".webp",),
+    "tiff": (".tif", ".tiff"),
+    "jpeg": (".jpg", ".jpeg"),
+}
+# Suffixes of files that folders are searched for; what a file holds is seen from its first bytes.
+INPUT_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".jxl"),
+)
+
+_OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+}
+READABLE = (*_OPENERS, "MPO")
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"BM", "BMP"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"\xff\x0a", "JXL"),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JXL"),
+)
+_PLUGINS = {  # package, module, class
+    "HEIF": ("pillow-heif", "pillow_heif", "HeifImageFile"),
+    "JXL": ("pillow-jxl-plugin", "pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
+}
+_AVIF_BRANDS = (b"avif", b"avis")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
+
+
+def identify(data: bytes) -> str:
+    """Name of the format. Raises BadImageError for none that is known."""
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        brands = [data[8:12], *(data[i : i + 4] for i in range(16, _first_box(data), 4))]
+        if any(brand in _AVIF_BRANDS for brand in brands):
+            return "AVIF"
+        if any(brand in _HEIC_BRANDS for brand in brands):
+            return "HEIF"
+    if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3].isspace():
+        return "PPM"
+    raise BadImageError("not a picture of a known format")
+
+
+def open_as(name: str, stream: io.BytesIO) -> Image.Image:
+    """A Pillow image of that format, its pixels not read yet.
+
+    Raises BadImageError when the plugin for it is not installed, or whatever Pillow raises for
+    damaged data.
+    """
+    opener: Any = _OPENERS.get(name)
+    if opener is None:
+        opener = _installed(name)
+    image: Image.Image = opener(stream)
+    return image
+
+
+def _first_box(data: bytes) -> int:
+    return min(int.from_bytes(data[:4], "big"), len(data), 256)
+
+
+def _installed(name: str) -> Callable[[io.BytesIO], Image.Image]:
+    """Plugins that are packages of their own."""
+    package, module, opener = _PLUGINS[name]
+    try:
+        found: Callable[[io.BytesIO], Image.Image] = getattr(import_module(module), opener)
+        return found
+    except ImportError as error:
+        raise BadImageError(f"{name} pictures need a plugin: pip install {package}") from error

@@ -1,0 +1,91 @@
+"""TIFF, BMP, GIF and PPM files: what Pillow tells of them besides the pixels."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from . import exif
+from .found import Found
+
+# Tags of TIFF whose meaning is lost, and what messages call it.
+_TIFF_LOST = {
+    301: "transfer function",
+    318: "white point",
+    319: "primary chromaticities",
+    33723: "IPTC",
+    34377: "Photoshop resources",
+}
+_warnings_lock = threading.Lock()
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Silence Pillow's warnings about TIFF files, one thread at a time.
+
+    `warnings.catch_warnings` is not safe in threads; no other format that is read here warns.
+    """
+    if name != "TIFF":
+        yield
+        return
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def is_deep(name: str, image: Image.Image) -> bool:
+    """Whether a PPM file has more than 8 bits per channel."""
+    tiles = getattr(image, "tile", ())
+    if name != "PPM" or not tiles:
+        return False
+    arguments = tiles[0].args
+    return isinstance(arguments, tuple) and isinstance(arguments[-1], int) and arguments[-1] > 255
+
+
+def note(found: Found, name: str, image: Image.Image, data: bytes) -> None:
+    """Add what a loaded image of these formats says. `data`: the file, empty when not at hand."""
+    if name == "TIFF":
+        _note_tiff(found, image)
+    elif name == "BMP":
+        _note_bmp(found, data)
+    elif name == "GIF" and image.info.get("comment"):
+        found.drop("comment")
+
+
+def _note_tiff(found: Found, image: Image.Image) -> None:
+    tags = getattr(image, "tag_v2", {})
+    for tag, what in _TIFF_LOST.items():
+        if tag in tags:
+            found.drop(what)
+    try:
+        block = exif.describing(image.getexif())
+    except MemoryError:
+        raise
+    except Exception:  # as in `exif.parse`
+        found.drop("EXIF (damaged)")
+        return
+    if block is not None:
+        found.hide("exif", block)
+
+
+def _note_bmp(found: Found, data: bytes) -> None:
+    """Colour of a BMP with a header of version 4 or 5."""
+    if len(data) < 14 + 124:
+        return
+    size, kind = struct.unpack_from("<I", data, 14)[0], data[70:74][::-1]
+    if size >= 108 and kind == b"\0\0\0\0" and any(data[74:122]):
+        found.drop("calibrated colours")
+    elif size >= 124 and kind == b"LINK":
+        found.drop("ICC profile (in another file)")
+    elif size >= 124 and kind == b"MBED":
+        start, length = struct.unpack_from("<II", data, 14 + 112)
+        block = data[14 + start : 14 + start + length]
+        if length and len(block) == length:
+            found.hide("icc", block)
+        else:
+            found.drop("ICC profile (damaged)")

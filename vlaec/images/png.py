@@ -1,0 +1,261 @@
+"""PNG files by their chunks: metadata, colour, transparent colour, and whether rows are missing.
+
+Pillow gets the pixels' chunks alone. It would refuse profiles above 1 MiB, lose colour keys at
+depths other than 8, and accept a picture whose rows end early.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..errors import BadImageError
+from ..limits import MAX_METADATA
+from . import exif, icc, xmp
+from .found import Found
+
+MAGIC = b"\x89PNG\r\n\x1a\n"
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+
+_CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+_DEPTHS = {GREY: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+# First column, first row, steps to the right and down of each pass.
+_ADAM7 = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+_STEP = 2**20  # bytes inflated at a time
+
+
+@dataclass
+class PngFound(Found):
+    """`colour`: colour type; `key`: the transparent colour at the file's own depth, one value or
+    three; `animated`: it has the chunks of an APNG."""
+
+    width: int = 0
+    height: int = 0
+    depth: int = 0
+    colour: int = 0
+    interlaced: bool = False
+    key: tuple[int, ...] | None = None
+    animated: bool = False
+    idat: list[bytes] = field(default_factory=list)
+
+
+def scan(data: bytes) -> PngFound:
+    """Read all chunks. Raises BadImageError when one that the pixels need is damaged."""
+    found = PngFound(b"")
+    kept = [MAGIC]
+    ancillary: dict[bytes, bytes] = {}
+    texts: list[tuple[bytes, bytes, bytes]] = []
+    damaged = 0
+    for kind, body, whole, raw in _chunks(data):
+        if not whole:
+            if kind in _CRITICAL:
+                raise BadImageError(
+                    f"the picture is damaged or truncated: {kind.decode()} has a wrong checksum"
+                )
+            damaged += 1
+            continue
+        if not found.width and kind != b"IHDR":
+            raise BadImageError(
+                "the picture is damaged or truncated: it does not start with a header"
+            )
+        if kind == b"IHDR":
+            _header(found, body)
+        elif kind == b"IDAT":
+            found.idat.append(body)
+        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            texts.append((kind, *_split_text(body)))
+        elif kind in _ANIMATION:
+            found.animated |= kind == b"acTL"
+        else:
+            ancillary.setdefault(kind, body)
+        palette_alpha = kind == b"tRNS" and found.colour == PALETTE
+        if kind in _CRITICAL or kind in _ANIMATION or palette_alpha:
+            kept.append(raw)
+        if kind == b"IEND":
+            break
+    else:
+        if not found.idat:
+            raise BadImageError("the picture is damaged or truncated: it has no pixels")
+        found.notes.append("the end mark is missing: the file may have been cut")
+        kept.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+    found.pixels = b"".join(kept)
+    if damaged:
+        found.drop("damaged chunks")
+    _key(found, ancillary.get(b"tRNS"))
+    if b"eXIf" in ancillary:
+        exif.keep(found, ancillary[b"eXIf"])
+    _colour(found, ancillary)
+    _texts(found, texts)
+    return found
+
+
+def check_rows(found: PngFound) -> None:
+    """Raise BadImageError unless the compressed pixels fill the picture."""
+    missing = _raw_size(found)
+    inflater = zlib.decompressobj()
+    try:
+        for part in found.idat:
+            block = part
+            while block and missing > 0 and not inflater.eof:
+                missing -= len(inflater.decompress(block, _STEP))
+                block = inflater.unconsumed_tail
+        if missing > 0:
+            missing -= len(inflater.flush())
+    except zlib.error as error:
+        raise BadImageError(f"the picture is damaged or truncated ({error})") from error
+    if missing > 0:
+        raise BadImageError("the picture is damaged or truncated: rows are missing")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool, bytes]]:
+    """Type, body, whether the checksum is right, and all bytes of every complete chunk."""
+    position = len(MAGIC)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data) or not kind.isalpha():
+            if kind == b"IDAT":
+                raise BadImageError("the picture is damaged or truncated: it ends within its rows")
+            return
+        body = data[position + 8 : end - 4]
+        whole = zlib.crc32(kind + body) == struct.unpack_from(">I", data, end - 4)[0]
+        yield kind, body, whole, data[position:end]
+        position = end
+
+
+def _header(found: PngFound, body: bytes) -> None:
+    if found.width or len(body) != 13:
+        raise BadImageError("the picture is damaged or truncated: bad header")
+    width, height, depth, colour, method, filters, interlace = struct.unpack(">IIBBBBB", body)
+    known = colour in _CHANNELS and depth in _DEPTHS.get(colour, (8, 16))
+    if not known or method or filters or interlace > 1:
+        raise BadImageError("the picture is damaged or truncated: bad header")
+    if not width or not height:
+        raise BadImageError("the picture has no pixels")
+    found.width, found.height = width, height
+    found.depth, found.colour, found.interlaced = depth, colour, interlace == 1
+
+
+def _raw_size(found: PngFound) -> int:
+    """Bytes of all rows with their filter bytes."""
+    bits = found.depth * _CHANNELS[found.colour]
+    size = 0
+    for x, y, dx, dy in _ADAM7 if found.interlaced else ((0, 0, 1, 1),):
+        columns = -(-(found.width - x) // dx)
+        rows = -(-(found.height - y) // dy)
+        if columns > 0 and rows > 0:
+            size += rows * (1 + -(-columns * bits // 8))
+    return size
+
+
+def _key(found: PngFound, body: bytes | None) -> None:
+    """The transparent colour of a grey or RGB picture, of which the low bits count."""
+    count = {GREY: 1, RGB: 3}.get(found.colour)
+    if body is None or count is None:
+        return
+    if len(body) < 2 * count:
+        found.drop("damaged chunks")
+        return
+    mask = (1 << found.depth) - 1
+    found.key = tuple(value & mask for value in struct.unpack_from(f">{count}H", body))
+
+
+def _colour(found: PngFound, chunks: dict[bytes, bytes]) -> None:
+    """Colour in the order of the PNG specification: cICP, iCCP, sRGB, gAMA with cHRM."""
+    cicp = chunks.get(b"cICP")
+    if cicp is not None and len(cicp) == 4:
+        found.metadata["cicp"] = cicp
+    if b"iCCP" in chunks:
+        name, _, rest = chunks[b"iCCP"].partition(b"\0")
+        profile = inflate(rest[1:]) if rest[:1] == b"\0" and name else None
+        if profile:
+            found.metadata["icc"] = profile
+        else:
+            found.drop("ICC profile (damaged)")
+    elif b"sRGB" not in chunks and "cicp" not in found.metadata:
+        profile = icc.from_png(
+            chunks.get(b"gAMA"), chunks.get(b"cHRM"), found.colour in (GREY, GREY_ALPHA)
+        )
+        if profile:
+            found.hide("icc", profile)
+            found.notes.append("gamma and chromaticities were turned into an ICC profile")
+    for kind, what in ((b"mDCV", "mastering display"), (b"cLLI", "light levels")):
+        if kind in chunks:
+            found.drop(what)
+    if len(unit := chunks.get(b"pHYs", b"")) == 9 and unit[8] == 1:
+        found.drop_resolution(*(0.0254 * v for v in struct.unpack(">II", unit[:8])))
+
+
+def _split_text(body: bytes) -> tuple[bytes, bytes]:
+    keyword, _, rest = body.partition(b"\0")
+    return keyword, rest
+
+
+def _texts(found: PngFound, texts: list[tuple[bytes, bytes, bytes]]) -> None:
+    """XMP, EXIF written as text by ImageMagick, and the names of what is not kept."""
+    others = []
+    for kind, keyword, rest in texts:
+        value = _text(kind, rest)
+        name = keyword.decode("latin-1")
+        if value is None:
+            found.drop(f"text {name!r} (damaged)")
+        elif keyword == b"XML:com.adobe.xmp":
+            xmp.keep(found, value)
+        elif name.lower().startswith("raw profile type "):
+            _raw_profile(found, name[17:].strip().lower(), value)
+        else:
+            others.append(name)
+    if others:
+        found.drop("text (" + ", ".join(dict.fromkeys(others)) + ")")
+
+
+def _text(kind: bytes, rest: bytes) -> bytes | None:
+    if kind == b"tEXt":
+        return rest
+    if kind == b"zTXt":
+        return inflate(rest[1:]) if rest[:1] == b"\0" else None
+    if len(rest) < 2:
+        return None
+    squeezed, method = rest[0], rest[1]
+    fields = rest[2:].split(b"\0", 2)  # language, translated keyword, text
+    if len(fields) < 3 or (squeezed and method):
+        return None
+    return inflate(fields[2]) if squeezed else fields[2]
+
+
+def _raw_profile(found: PngFound, name: str, value: bytes) -> None:
+    """ImageMagick's form: name, length, then hexadecimal digits in lines."""
+    try:
+        digits = b"".join(value.split()[2:])
+        block = bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        block = b""
+    if not block:
+        found.drop(f"raw profile {name} (damaged)")
+    elif name in ("exif", "app1") and block.startswith(xmp.PREFIX):
+        found.hide("xmp", block[len(xmp.PREFIX) :])
+    elif name in ("exif", "app1"):
+        found.hide("exif", block.removeprefix(exif.PREFIX))
+    elif name == "xmp":
+        found.hide("xmp", block)
+    elif name in ("icc", "icm"):
+        found.hide("icc", block)
+    else:
+        found.drop(f"{name.upper()} profile")
+
+
+def inflate(block: bytes) -> bytes | None:
+    """A zlib stream of at most MAX_METADATA bytes, or None."""
+    inflater = zlib.decompressobj()
+    try:
+        value = inflater.decompress(block, MAX_METADATA + 1)
+    except zlib.error:
+        return None
+    return value if inflater.eof and len(value) <= MAX_METADATA else None
