@@ -66,9 +66,13 @@ _HOMES = {
     "info": "api",
     "latents": "api",
 }
+# Modules by the names that they had before the package was divided.
+_MODULES = {"codec": "photo.codec", "container": "photo.container", "image_sets": "sets.images"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"vlaec.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module 'vlaec' has no attribute {name!r}")
     return getattr(import_module(f"vlaec.{_HOMES[name]}"), name)

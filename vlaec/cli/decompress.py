@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from .. import files
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
 from ..options import DecompressOptions
 from .compress import report
 from .flags import (
@@ -28,7 +28,7 @@ from .flags import (
 )
 from .info import common_facts
 from .many import is_many, run_many
-from .terminal import check_streams, progress_bar
+from .terminal import check_streams, note, progress_bar, show
 
 
 @click.command()
@@ -95,6 +95,8 @@ def decompress(
         picture, facts = decompress_bytes(data, options, form, progress)
     facts["seconds"] = round(time.perf_counter() - start, 3)
     files.write_atomically(output, picture, force)
+    for text in facts.pop("notes"):
+        note(f"{show(output)}: {text}")
     report(source, output, facts, as_json)
 
 
@@ -110,15 +112,17 @@ def decompress_bytes(
 
     info = container.info(data)
     header = info.header
-    if form == "jpeg" and "alpha" in info.sizes:
-        raise OutputError("JPEG cannot hold transparency; choose png, webp or tiff")
+    images.check(form, header.width, header.height, "alpha" in info.sizes)
     picture = api.decode(data, options, progress)
     facts = {
         **common_facts(info),
         "texture": header.texture if options.texture is None else options.texture,
         "seed": header.seed if options.seed is None else options.seed,
     }
-    return images.to_bytes(picture, form), facts
+    encoded = images.encode(picture, form)
+    facts["dropped"] = list(encoded.dropped)
+    facts["notes"] = [f"not kept: {name}" for name in encoded.dropped]
+    return encoded.data, facts
 
 
 def _format_of(output: str | None) -> str:

@@ -15,7 +15,16 @@ from .. import batch
 from ..errors import UsageError
 from ..workers import make_workers, usable_cores
 from .flags import Many
-from .terminal import VERBOSE, check_names, counting_bar, has_bar, remark, show_bytes, verbosity
+from .terminal import (
+    VERBOSE,
+    check_names,
+    counting_bar,
+    has_bar,
+    note,
+    remark,
+    show_bytes,
+    verbosity,
+)
 
 
 def is_many(sources: Sequence[str], output: str | None, many: Many) -> bool:
@@ -101,7 +110,7 @@ def _tell(outcome: batch.Outcome, as_json: bool) -> None:
     if outcome.error is not None:
         click.echo("vlaec: " + " ".join(outcome.error.split()), err=True)
     for text in outcome.facts.get("notes", ()):
-        remark(f"vlaec: {job.source}: {text}")
+        note(f"{job.source}: {text}")
     if outcome.error is None and not as_json and verbosity() == VERBOSE:
         remark(f"{job.source} -> {job.output}: {describe(outcome)}")
 
