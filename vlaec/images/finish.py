@@ -47,7 +47,7 @@ def finish(planes: Planes, found: Found, reduced: bool, options: ReadOptions) ->
         if "exif" in metadata:
             metadata["exif"] = exif.upright(metadata["exif"])
     if reduced:
-        found.notes.append("only 8 bits per channel are kept")
+        found.notes.append("has more than 8 bits per channel; only 8 are kept")
     return Picture(
         rgb, alpha, planes.grey, metadata, reduced, tuple(found.dropped), tuple(found.notes)
     )
