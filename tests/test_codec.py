@@ -104,10 +104,11 @@ def test_grey_alpha_and_metadata_survive() -> None:
     rng = np.random.default_rng(1)
     grey = np.repeat(rng.integers(0, 256, (20, 30, 1), np.uint8), 3, 2)
     alpha = rng.integers(0, 256, (20, 30), np.uint8)
-    picture = Picture(grey, alpha, grey=True, icc=b"icc" * 50, exif=b"exif", xmp=b"<x/>")
+    metadata = {"icc": b"icc" * 50, "exif": b"exif", "xmp": b"<x/>", "cicp": b"\x0c\x0d\0\1"}
+    picture = Picture(grey, alpha, True, metadata)
     decoded = check_file(codec.encode(picture), picture)
     assert decoded.grey and np.array_equal(decoded.alpha, alpha)
-    assert (decoded.icc, decoded.exif, decoded.xmp) == (picture.icc, picture.exif, picture.xmp)
+    assert decoded.metadata == metadata
     assert np.array_equal(decoded.rgb[..., 0], decoded.rgb[..., 2])
 
 
