@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from PIL import (
@@ -89,6 +90,11 @@ def identify(data: bytes) -> str:
     if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3].isspace():
         return "PPM"
     raise BadImageError("not a picture of a known format")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name's suffix is that of a format that can be read."""
+    return path.suffix.lower() in INPUT_SUFFIXES
 
 
 def open_as(name: str, stream: io.BytesIO) -> Image.Image:
