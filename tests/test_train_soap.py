@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlaec.train.soap import SOAP, UPDATE_BOUND
+from vlaec.train.soap import SOAP, UPDATE_BOUND, cholesky_qr
 
 
 def network() -> nn.Sequential:
@@ -128,3 +128,40 @@ def test_vanishing_gradients_do_no_harm(zero: float) -> None:
             p.grad = zero * torch.randn_like(p)
         optimiser.step()
     assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+def test_parameters_of_one_shape_are_computed_together_as_if_alone() -> None:
+    torch.manual_seed(0)
+    together = [nn.Parameter(torch.randn(6, 5, 3, 3)) for _ in range(3)]
+    together.append(nn.Parameter(torch.randn(7)))
+    alone = [nn.Parameter(p.detach().clone()) for p in together]
+    optimisers = [SOAP(together, lr=0.01), *(SOAP([p], lr=0.01) for p in alone)]
+    for step in range(25):
+        for i, (p, q) in enumerate(zip(together, alone, strict=True)):
+            # One of them takes part from the 5th step on only.
+            p.grad = None if i == 1 and step < 5 else torch.randn_like(p)
+            q.grad = p.grad
+        for optimiser in optimisers:
+            optimiser.step()
+    for p, q in zip(together, alone, strict=True):
+        torch.testing.assert_close(p, q, atol=1e-5, rtol=1e-5)
+
+
+def test_the_orthogonal_iteration_without_qr() -> None:
+    torch.manual_seed(0)
+    factors = torch.randn(4, 24, 24) * torch.logspace(0, -3, 24)[:, None]
+    covariance = factors @ factors.mT
+    basis = torch.linalg.qr(torch.randn(4, 24, 24))[0]
+    for _ in range(60):
+        basis = cholesky_qr(covariance, basis)
+    unit = torch.eye(24).expand(4, -1, -1)
+    torch.testing.assert_close(basis.mT @ basis, unit, atol=1e-5, rtol=0)
+    turned = basis.mT @ covariance @ basis
+    values = torch.linalg.eigvalsh(covariance.double()).flip(1).float()
+    torch.testing.assert_close(turned.diagonal(dim1=1, dim2=2)[:, :6], values[:, :6], rtol=0.05, atol=0)
+
+    once = cholesky_qr(covariance, basis)
+    expected = torch.linalg.qr((covariance.double() + 1e-4 * covariance.diagonal(dim1=1, dim2=2).double().mean(1)[:, None, None] * torch.eye(24).double()) @ basis.double())[0].float()
+    torch.testing.assert_close(once.abs(), expected.abs(), atol=1e-4, rtol=0)
+    for hopeless in (torch.zeros_like(covariance), covariance * float("nan")):
+        assert torch.equal(cholesky_qr(hopeless, basis), basis)

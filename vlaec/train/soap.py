@@ -18,6 +18,9 @@ from torch import Tensor, nn
 UPDATE_BOUND = 0.3
 # Steps between two measurements of the covariances, which cost as much as a rotation.
 MEASURE_EVERY = 2
+# What `orthonormal` adds to the eigenvalues, in units of their mean: directions of less variance
+# are left as they are.
+RIDGE = 1e-4
 
 
 class SOAP(torch.optim.Optimizer):
@@ -26,7 +29,8 @@ class SOAP(torch.optim.Optimizer):
 
     The rotations follow the gradients' covariances by one QR step of the power iteration every
     `refresh` updates. Both moments are kept in rotated coordinates, so a step takes two rotations:
-    of the gradient and of the update.
+    of the gradient and of the update. Parameters of one shape are computed together, and nothing
+    waits for a GPU but the first step of a parameter.
     """
 
     def __init__(
@@ -47,84 +51,175 @@ class SOAP(torch.optim.Optimizer):
         """
         settings = {"lr": lr, "betas": betas, "memory": memory, "refresh": refresh, "eps": eps}
         super().__init__(parameters, settings)
+        self._stacks: list[list[_Stack]] = [[] for _ in self.param_groups]
 
-    # As for PyTorch's fused optimisers: where it is set and not 0, `step` does nothing.
+    # As for PyTorch's fused optimisers: where it is set and not 0, `step` changes nothing.
     found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update; the first only measures the covariances."""
-        if self.found_inf is not None and self.found_inf:
-            return
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad.float(), group)
+        sound = None if self.found_inf is None else self.found_inf == 0
+        for number, group in enumerate(self.param_groups):
+            active = [p for p in group["params"] if p.grad is not None]
+            if sum(len(s.parameters) for s in self._stacks[number]) != len(active) or any(
+                p.grad is None for s in self._stacks[number] for p in s.parameters
+            ):
+                self._stacks[number] = self._stacked(active)
+            for stack in self._stacks[number]:
+                stack.update(group, sound)
 
-    def _update(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if gradient.ndim == 4:
-            # [O, K, I] is how channels_last keeps a convolution's weight [O, I, h, w].
-            gradient = gradient.flatten(2).transpose(1, 2).contiguous()
-        if not state:
-            state["step"] = 0
-            state["first"] = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
-            state["second"] = torch.zeros_like(state["first"])
-            if gradient.ndim == 3:
-                state["covariances"] = _covariances(gradient)
-                state["bases"] = [_eigenvectors(c) for c in state["covariances"]]
-                return
-        state["step"] += 1
-        step, (beta1, beta2) = state["step"], group["betas"]
-        rotated = _rotate(gradient, state["bases"]) if "bases" in state else gradient
-        first, second = state["first"], state["second"]
-        first.lerp_(rotated, 1 - beta1)
-        second.lerp_(rotated.square(), 1 - beta2)
-        scale = (second / (1 - beta2**step)).sqrt_().add_(group["eps"])
-        update = first / scale
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state."""
+        super().load_state_dict(state_dict)
+        self._stacks = [[] for _ in self.param_groups]
+
+    def _stacked(self, parameters: list[nn.Parameter]) -> list[_Stack]:
+        """Parameters in groups of equal shape, layout and age."""
+        alike: dict[tuple[Any, ...], list[nn.Parameter]] = {}
+        for p in parameters:
+            key = (p.shape, p.stride(), p.device, self.state[p].get("step"))
+            alike.setdefault(key, []).append(p)
+        return [_Stack(members, [self.state[p] for p in members]) for members in alike.values()]
+
+
+class _Stack:
+    """Parameters of one shape. Their states hold views of its tensors."""
+
+    def __init__(self, parameters: list[nn.Parameter], states: list[dict[str, Any]]) -> None:
+        self.parameters, self.states = parameters, states
+        self.rotates = parameters[0].ndim == 4
+        # [O, K, I] is how channels_last keeps a convolution's weight [O, I, h, w].
+        self.targets = [self._flat(p.detach()) for p in parameters]
+        self.step: int | None = states[0].get("step")
+        if self.step is not None:
+            self.first = torch.stack([s["first"] for s in states])
+            self.second = torch.stack([s["second"] for s in states])
+            if self.rotates:
+                self.covariances, self.bases = (
+                    [torch.stack([s[name][side] for s in states]) for side in (0, 1)]
+                    for name in ("covariances", "bases")
+                )
+            self._share()
+
+    def update(self, group: dict[str, Any], sound: Tensor | None) -> None:
+        """One step of all parameters; none where `sound`, a boolean on their device, is false."""
+        gradient = torch.stack([self._flat(p.grad) for p in self.parameters]).float()
+        if sound is not None:
+            gradient = torch.where(sound, gradient, 0)
+        if self.step is None:
+            self._begin(gradient)
+            return
+        self.step += 1
+        for state in self.states:
+            state["step"] = self.step
+        step, (beta1, beta2) = self.step, group["betas"]
+
+        def share(x: float) -> Any:
+            return x if sound is None else x * sound.to(gradient)
+
+        rotated = _rotate(gradient, self.bases) if self.rotates else gradient
+        self.first.lerp_(rotated, share(1 - beta1))
+        self.second.lerp_(rotated.square(), share(1 - beta2))
+        scale = (self.second / (1 - beta2**step)).sqrt_().add_(group["eps"])
+        update = self.first / scale
         # The second moments of a basis that has just moved are those of another: no leaps then.
-        update *= (UPDATE_BOUND / update.square().mean().sqrt()).clamp(max=1)
-        if "bases" in state:
-            update = _rotate(update, [b.T for b in state["bases"]])
-            update = update.transpose(1, 2)
-        parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] / (1 - beta1**step))
-        if "bases" in state and step % MEASURE_EVERY == 0:
-            for covariance, seen in zip(state["covariances"], _covariances(gradient), strict=True):
-                covariance.lerp_(seen, 1 - group["memory"])
+        size = update.flatten(1).square().mean(1).sqrt()
+        factor = (UPDATE_BOUND / size).clamp(max=1)
+        if sound is not None:
+            factor = torch.where(sound, factor, 0)
+        update *= factor.view(-1, *[1] * (update.ndim - 1))
+        if self.rotates:
+            update = _rotate(update, [b.mT for b in self.bases])
+        torch._foreach_add_(self.targets, list(update), alpha=-group["lr"] / (1 - beta1**step))
+        if self.rotates and step % MEASURE_EVERY == 0:
+            for covariance, seen in zip(self.covariances, _covariances(gradient), strict=True):
+                covariance.lerp_(seen, share(1 - group["memory"]))
             if step % group["refresh"] == 0:
-                _refresh(state)
+                self._refresh()
+
+    def _begin(self, gradient: Tensor) -> None:
+        self.step = 0
+        self.first, self.second = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        if self.rotates:
+            self.covariances = _covariances(gradient)
+            self.bases = [_eigenvectors(c) for c in self.covariances]
+        self._share()
+
+    def _refresh(self) -> None:
+        """One step of the orthogonal iteration; the first moment moves along, the second stays with
+        the basis vector of its rank."""
+        new = []
+        for axis, (covariance, basis) in enumerate(zip(self.covariances, self.bases, strict=True)):
+            image = covariance @ basis
+            order = (basis * image).sum(1).argsort(dim=1, descending=True)  # [B, D]
+            along = order.view(len(order), *((-1, 1, 1), (1, 1, -1))[axis])
+            self.second.copy_(self.second.gather(1 + 2 * axis, along.expand_as(self.second)))
+            columns = order[:, None].expand_as(basis)
+            new.append(orthonormal(covariance, basis.gather(2, columns)))
+        # Out of the old basis, into the new.
+        moved = _rotate(self.first, [b.mT for b in self.bases])
+        for basis, fresh in zip(self.bases, new, strict=True):
+            basis.copy_(fresh)
+        self.first.copy_(_rotate(moved, self.bases))
+
+    def _flat(self, x: Tensor | None) -> Tensor:
+        assert x is not None
+        return x.permute(0, 2, 3, 1).flatten(1, 2) if self.rotates else x
+
+    def _share(self) -> None:
+        """Let every parameter's state see its own part."""
+        for i, state in enumerate(self.states):
+            state["step"], state["first"], state["second"] = self.step, self.first[i], self.second[i]
+            if self.rotates:
+                state["covariances"] = [c[i] for c in self.covariances]
+                state["bases"] = [b[i] for b in self.bases]
+
+
+def orthonormal(covariance: Tensor, basis: Tensor) -> Tensor:
+    """The Q of QR of covariance @ basis, both [B, D, D]: one step of the orthogonal iteration.
+
+    On a GPU by products and Cholesky factors of whole batches, twice, since it has no fast QR (see
+    Yamamoto et al. 2015, "Roundoff error analysis of the CholeskyQR2 algorithm"); a basis for which
+    that fails stays.
+    """
+    if covariance.device.type == "cpu":
+        return torch.linalg.qr(covariance @ basis)[0]
+    return cholesky_qr(covariance, basis)
+
+
+def cholesky_qr(covariance: Tensor, basis: Tensor) -> Tensor:
+    """`orthonormal` without a QR, of a covariance with a small ridge."""
+    old, c = basis.double(), covariance.double()
+    ridge = RIDGE * c.diagonal(dim1=1, dim2=2).mean(1)
+    q = c @ old + ridge[:, None, None] * old
+    q = q / q.square().sum(1, keepdim=True).sqrt().clamp_min(1e-300)
+    sound = torch.ones_like(ridge, dtype=torch.bool)
+    for _ in range(2):
+        lower, failed = torch.linalg.cholesky_ex(q.mT @ q)
+        q = torch.linalg.solve_triangular(lower, q.mT, upper=False).mT
+        sound &= failed == 0
+    unit = torch.eye(q.shape[1], device=q.device, dtype=q.dtype)
+    sound &= (q.mT @ q - unit).abs().amax((1, 2)) < 1e-4
+    return torch.where(sound[:, None, None], q.to(basis.dtype), basis)
 
 
 def _covariances(gradient: Tensor) -> list[Tensor]:
-    """Of a gradient [O, K, I]: [O, O] and [I, I]."""
-    rows, columns = gradient.flatten(1), gradient.flatten(0, 1)
-    return [rows @ rows.T, columns.T @ columns]
+    """Of gradients [B, O, K, I]: [B, O, O] and [B, I, I]."""
+    rows, columns = gradient.flatten(2), gradient.flatten(1, 2)
+    return [rows @ rows.mT, columns.mT @ columns]
 
 
 def _eigenvectors(covariance: Tensor) -> Tensor:
-    """Of a [D, D], which may have little rank; in float64, where that does no harm."""
-    c = covariance.double()
-    c = c / c.diagonal().mean().clamp_min(1e-30)
-    c.diagonal().add_(1e-6)
-    return torch.linalg.eigh(c)[1].float()
+    """Of [B, D, D], which may have little rank; in float64, where that does no harm."""
+    c = covariance.double().cpu()
+    c = c / c.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)[:, None, None]
+    c.diagonal(dim1=1, dim2=2).add_(1e-6)
+    return torch.linalg.eigh(c)[1].to(covariance).contiguous()
 
 
 def _rotate(x: Tensor, bases: list[Tensor]) -> Tensor:
-    """Coordinates of x [O, K, I] in two bases, whose columns are the basis vectors."""
+    """Coordinates of x [B, O, K, I] in two bases [B, D, D], whose columns are basis vectors."""
     left, right = bases
-    rotated = left.T @ x.flatten(1)  # [O, K I]
-    return (rotated.view(-1, x.shape[2]) @ right).view(x.shape)
-
-
-def _refresh(state: dict[str, Any]) -> None:
-    """One step of the orthogonal iteration; the first moment moves along, the second stays with
-    the basis vector of its rank."""
-    old, new = state["bases"], []
-    for axis, (covariance, basis) in enumerate(zip(state["covariances"], old, strict=True)):
-        image = covariance @ basis
-        order = (basis * image).sum(0).argsort(descending=True)
-        state["second"] = state["second"].index_select(2 * axis, order)
-        new.append(torch.linalg.qr(image[:, order])[0])
-    # Out of the old basis, into the new.
-    state["first"] = _rotate(_rotate(state["first"], [b.T for b in old]), new)
-    state["bases"] = new
+    rotated = left.mT @ x.flatten(2)  # [B, O, K I]
+    return (rotated.view(len(x), -1, x.shape[3]) @ right).view(x.shape)
