@@ -21,7 +21,7 @@ from vlaec.networks import SetVLAE
 from vlaec.train import log
 from vlaec.train.__main__ import main
 from vlaec.train.machine import Machine
-from vlaec.train.photo.recipe import Budget
+from vlaec.train.run import Budget
 from vlaec.train.sets.data import SetData
 from vlaec.train.sets.precondition import plain, precondition, trained
 from vlaec.train.sets.recipe import SET_RECIPES, SetRecipe
@@ -151,11 +151,16 @@ def test_validation_leaves_the_weights_alone(tmp_path: Path) -> None:
 
 def test_soft_free_bits_steer_the_kl(tmp_path: Path) -> None:
     recipe = replace(BINARY, kl_target=10.0)
-    assert soft_free_bits(0.5, 10.6, 10.0, recipe) == pytest.approx(0.55)
-    assert soft_free_bits(1.0, 11.0, 10.0, recipe) == 1.0
-    assert soft_free_bits(0.5, 10.4, 10.0, recipe) == 0.5
-    assert 0.4 < soft_free_bits(0.5, 9.9, 10.0, recipe) < 0.5
-    assert soft_free_bits(1e-3, 0.0, 10.0, recipe) > 0
+
+    def next_weight(weight: float, kl: float, target: float = 10.0) -> float:
+        values = (torch.tensor(value, dtype=torch.float64) for value in (weight, kl))
+        return float(soft_free_bits(*values, target, recipe))
+
+    assert next_weight(0.5, 10.6) == pytest.approx(0.55)
+    assert next_weight(1.0, 11.0) == 1.0
+    assert next_weight(0.5, 10.4) == 0.5
+    assert 0.4 < next_weight(0.5, 9.9) < 0.5
+    assert next_weight(1e-3, 0.0) > 0
     kls = []
     for target in (0.0, 8.0):
         run = tmp_path / str(target)

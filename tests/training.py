@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from vlaec.train.machine import Machine
-from vlaec.train.photo.recipe import RECIPES, Budget, Recipe
+from vlaec.train.photo.recipe import RECIPES, Recipe
+from vlaec.train.run import Budget
 from vlaec.train.photo.trainer import Trainer
 
 # Without LPIPS, whose weights are not everywhere, and with quick samples.

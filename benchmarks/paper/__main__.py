@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.common import RESULTS, evenly, write
 from vlaec.errors import VlaecError
-from vlaec.train.photo.recipe import Budget
+from vlaec.train.run import Budget
 from vlaec.train.sets.data import DATASETS, load
 from vlaec.train.sets.recipe import SET_RECIPES
 

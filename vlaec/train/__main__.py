@@ -19,9 +19,10 @@ import torch.distributed as dist
 from . import checkpoint, log
 from .export import adopt, export, pack
 from .machine import Machine
-from .photo.recipe import RECIPES, Budget, Recipe
-from .photo.trainer import Report, Trainer
+from .photo.recipe import RECIPES, Recipe
+from .photo.trainer import Trainer
 from .plot import plot
+from .run import Budget, Report
 from .sets.data import DATASETS, load
 from .sets.recipe import SET_RECIPES, SetRecipe
 from .sets.trainer import SetTrainer

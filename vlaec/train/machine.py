@@ -18,19 +18,22 @@ class Machine:
     device: torch.device
     compiled: bool = False  # by torch.compile: worth its minute of compilation on GPUs alone
     peak_tflops: float | None = None  # of the device at bfloat16, dense, by its data sheet
+    counts_flops: bool = True  # for the log: takes a step of each kind when a run begins
 
     def autocast(self) -> torch.autocast:
         """The precision of a training step; what must be float32 opts out inside the model."""
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def tune(self) -> None:
-        """Process-wide settings of CUDA: the fastest algorithms, TF32 where float32 is asked for.
+        """Process-wide settings of CUDA: the fastest algorithms, and float32 where it is asked for.
 
-        Every convolution of a run has one shape per stage, so measuring algorithms pays off.
+        Every convolution of a run has one shape per stage, so measuring algorithms pays off. What
+        is not bfloat16 needs its digits (MS-SSIM, variances, the prior): no TF32.
         """
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def flops_per_pixel(objective: nn.Module, recipe: Recipe, machine: Machine) -> tuple[float, float]:

@@ -170,7 +170,7 @@ class _Stack:
     def _share(self) -> None:
         """Let every parameter's state see its own part."""
         for i, state in enumerate(self.states):
-            state["step"], state["first"], state["second"] = self.step, self.first[i], self.second[i]
+            state.update(step=self.step, first=self.first[i], second=self.second[i])
             if self.rotates:
                 state["covariances"] = [c[i] for c in self.covariances]
                 state["bases"] = [b[i] for b in self.bases]

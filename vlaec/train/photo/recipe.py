@@ -10,6 +10,10 @@ from ...networks.config import PRESETS, PhotoConfig
 from .terms import TERMS
 
 OPTIMISERS = ("adam", "soap")
+# Where a model starts: at random isometries, or at the photographs' principal components.
+STARTS = ("isometries", "klt")
+# Where its second network starts when stage B begins: as it is, or as a copy of the first.
+TEXTURE_STARTS = ("own", "mean")
 
 DEFAULT_WEIGHTS = {"lpips": 3.0, "nll": 0.02, "energy": 0.2, "log_mse": 0.2}
 
@@ -35,6 +39,8 @@ class Recipe:
     model: PhotoConfig = field(default_factory=PhotoConfig)
     batch: int = 8  # crops per step and process
     crop: int = 128
+    start: str = "isometries"  # of STARTS
+    texture_start: str = "own"  # of TEXTURE_STARTS
     optimiser: str = "adam"  # of OPTIMISERS
     learning_rate: float = 7e-4
     final_rate: float = 1e-5
@@ -74,11 +80,17 @@ class Recipe:
     reduction: tuple[float, float] = (0.5, 0.9)
     # Share of crops that are drawn pages (`pages`).
     drawn: float = 0.0
+    # So many pages are drawn when the run begins, for crops of them; 0: new ones in every step.
+    page_pool: int = 0
     seed: int = 1
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
             raise ValueError(f"optimiser must be one of {', '.join(OPTIMISERS)}")
+        if self.start not in STARTS:
+            raise ValueError(f"start must be one of {', '.join(STARTS)}")
+        if self.texture_start not in TEXTURE_STARTS:
+            raise ValueError(f"texture_start must be one of {', '.join(TEXTURE_STARTS)}")
         lowest, highest = self.qualities
         if not 0 <= lowest <= highest <= 1:
             raise ValueError("qualities must be a range within 0 to 1")
@@ -134,29 +146,6 @@ def _by_name(values: Any) -> dict[str, Any]:
             rest[name] = value
     used = {name: weight for name, weight in weights.items() if weight}
     return {**rest, "weights": used, "crops": {k: v for k, v in crops.items() if v and k in used}}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a run may use in all: minutes, or steps where speed must not decide the result."""
-
-    minutes: float | None = None
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        given = [v for v in (self.minutes, self.steps) if v is not None]
-        if len(given) != 1 or not given[0] > 0:
-            raise ValueError("a budget is a positive number of either minutes or steps")
-
-    def __str__(self) -> str:
-        return f"{self.minutes:g} minutes" if self.steps is None else f"{self.steps} steps"
-
-    def spent(self, step: int, elapsed: float) -> float:
-        """Progress after `step` steps and `elapsed` seconds: 0 at the start, 1 at the end."""
-        if self.steps is not None:
-            return step / self.steps
-        assert self.minutes is not None
-        return elapsed / (60 * self.minutes)
 
 
 # Shares of the stages, and weights of the texture's losses, with which `small` was finished.

@@ -1,11 +1,10 @@
-"""The training loop: a budget, a cosine schedule, EMA weights, checkpoints that resume."""
+"""Training of photo models: batches, losses, stages, several processes."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,28 +16,24 @@ from ...networks.config import PhotoConfig
 from ...networks.photo import PhotoVLAE
 from .. import checkpoint, log
 from ..machine import Machine, flops_per_pixel
+from ..run import Budget, Run
 from ..soap import SOAP
 from .data import PhotoSet, photo_paths, upload
 from .losses import Losses, Objective
 from .pages import draw_pages
-from .recipe import Budget, Recipe
+from .pool import PagePool
+from .recipe import Recipe
+from .start import start_from_components, start_texture
 from .terms import Judges
 
-Report = Callable[[log.Row], None]
-
-LOG_SECONDS = 15
-SAVE_SECONDS = 120
 # Processes agree on the clock every so many steps: each time they wait for each other.
 CLOCK_STEPS = 8
+# Pixels of the crops whose principal components a run starts from.
+START_PIXELS = 10_000_000
 
 
-class Trainer:
-    """Trains one photo model; every process of a distributed run holds one.
-
-    The schedule is a function of the budget spent so far, so a run always ends in a finished model
-    and may be cut into chunks that resume. Every step has random numbers of its own, so where the
-    budget is a number of steps a run in chunks gives the very same weights on the same machine.
-    """
+class Trainer(Run[Recipe]):
+    """Trains one photo model; every process of a distributed run holds one."""
 
     def __init__(
         self,
@@ -51,31 +46,32 @@ class Trainer:
         build: Callable[[PhotoConfig], PhotoVLAE] = PhotoVLAE,
         objective: Callable[..., Objective] = Objective,
     ) -> None:
-        self.recipe, self.run, self.budget, self.machine = recipe, run, budget, machine
-        self.device = machine.device
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
-        torch.manual_seed(recipe.seed)
-        self.model = build(recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # The tensors of state_dict() are the model's own: the moving average reads them directly.
-        state = self.model.state_dict()
-        self.current = list(state.values())
-        self.ema = {k: v.clone() for k, v in state.items()}
-        # Both can skip a step (see _one_step), the fused Adam on the device.
-        self.optimiser: torch.optim.Optimizer
+        self._writes = self.rank == 0
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(recipe.seed)
+            model = build(recipe.model)
+        self.model = model.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(recipe, run, budget, machine, self.model)
+        self.batch = recipe.batch  # crops of a step, fewer where memory does not suffice
+        self.texture_begun = False
+        # Both can skip a step (see _one_step) on the device.
         if recipe.optimiser == "soap":
             self.optimiser = SOAP(self.model.parameters(), recipe.learning_rate)
         else:
             self.optimiser = torch.optim.Adam(
                 self.model.parameters(), recipe.learning_rate, fused=True
             )
-        self.step, self.elapsed = 0, 0.0
-        self.warm_from = 0  # the step from which the optimiser has gathered its moments
-        if self.checkpoint.exists():
-            self._load()
+        self.pages: PagePool | None = None
+        if recipe.drawn and recipe.page_pool:
+            seed = (recipe.seed, self.rank)
+            self.pages = PagePool(recipe.page_pool, recipe.crop, seed, self.device)
         judges = Judges.load(recipe.losses, weights).to(self.device)
         self.objective = objective(self.model, recipe, judges)
-        self.flops = flops_per_pixel(self.objective, recipe, machine)
+        self.flops = (
+            flops_per_pixel(self.objective, recipe, machine) if machine.counts_flops else None
+        )
         if machine.compiled:
             # In two parts: what varies, the place that stage B looks at, is cut out in between.
             self.model.compile()
@@ -85,11 +81,10 @@ class Trainer:
         if not share:
             raise ValueError(f"fewer photographs in {folder} than processes")
         self.photos = PhotoSet(share, self.device)
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the resumable state lies."""
-        return self.run / "checkpoint.pt"
+        if self.checkpoint.exists():
+            self._load()
+        elif recipe.start == "klt":
+            self._start_from_components()
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with given weights: the `state_dict` of such a model, or of a shallower one.
@@ -100,55 +95,61 @@ class Trainer:
         complete = deepened(self.model, weights)
         if {k: v.shape for k, v in complete.items()} != {k: v.shape for k, v in self.ema.items()}:
             raise ValueError("the weights to start from are those of another model")
-        self.model.load_state_dict(complete)
-        for name, average in self.ema.items():
-            average.copy_(complete[name])
+        self._begin_with(complete)
 
-    def train(self, chunk_minutes: float | None, report: Report) -> bool:
-        """Train until the budget or this chunk is spent; True when the budget is."""
-        self.model.train()
-        started = saved = time.monotonic()
-        before = self.elapsed
-        chunk = math.inf if chunk_minutes is None else chunk_minutes * 60
-        pixels = self.world * self.recipe.batch * self.recipe.crop**2
+    def _start_from_components(self) -> None:
+        recipe = self.recipe
+        random = np.random.default_rng((recipe.seed, self.rank, 2**32))
+        crops = self.photos.crops(START_PIXELS // recipe.crop**2 + 1, recipe.crop, 1.0, random)
+        with self._own_randomness():
+            torch.manual_seed(recipe.seed)
+            start_from_components(self.model, crops)
+        if self.world > 1:
+            for value in self.current:
+                dist.broadcast(value, 0)
+        torch._foreach_copy_(self.averages, self.current)
+
+    def _new_meter(self) -> log.Meter:
+        self.meter = log.Meter()
+        return self.meter
+
+    def _row(self) -> log.Row:
         peak = self.machine.peak_tflops
-        meter = log.Meter()
-        while self._progress() < 1 and self.elapsed - before < chunk:
-            progress = self._progress()
-            texture = progress >= self.recipe.sampler_from
-            losses = self._one_step(texture, progress < self.recipe.structure_until)
-            meter.add(losses, pixels, pixels * self.flops[texture])
-            self.step += 1
-            self._set_clock(before + time.monotonic() - started)
-            if self.rank == 0 and meter.seconds >= LOG_SECONDS:
-                self._report(meter.row(peak and peak * self.world), report)
-                meter = log.Meter()
-            if self.rank == 0 and time.monotonic() - saved >= SAVE_SECONDS:
-                self._save()
-                saved = time.monotonic()
-        if self.rank == 0:
-            if meter.count:
-                self._report(meter.row(peak and peak * self.world), report)
-            self._save()
-        return self._progress() >= 1
+        return self.meter.row(peak and peak * self.world)
 
-    def _progress(self) -> float:
-        return self.budget.spent(self.step, self.elapsed)
+    def _counted_step(self) -> bool:
+        progress = self._progress()
+        texture = progress >= self.recipe.sampler_from
+        too_large = False
+        try:
+            losses = self._one_step(texture, progress < self.recipe.structure_until)
+        except torch.cuda.OutOfMemoryError:
+            if self.batch == 1 or self.world > 1:
+                raise
+            too_large = True  # the exception still holds the step's tensors here
+        if too_large:
+            self.batch //= 2
+            self.optimiser.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            return False
+        pixels = self.world * self.batch * self.recipe.crop**2
+        self.meter.add(losses, pixels, pixels * self.flops[texture] if self.flops else 0.0)
+        return True
 
     def _one_step(self, texture: bool, structure: bool = True) -> Losses:
-        """One update. On a GPU nothing here waits for it."""
+        """One update. On a GPU nothing here waits for it, but the first with new parameters."""
         recipe = self.recipe
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
+        if texture and not self.texture_begun:
+            self._begin_texture()
+        self._set_rate()
         random = np.random.default_rng((recipe.seed, self.rank, self.step))
         torch.manual_seed(int(random.integers(2**63)))
         x = self._batch(random)
-        lowest, highest = recipe.qualities
-        level = lowest + (highest - lowest) * torch.rand(len(x), device=self.device)
         corner = None
         if texture:
             room = (recipe.crop - recipe.texture_crop) // 16 + 1
             corner = (16 * int(random.integers(room)), 16 * int(random.integers(room)))
+        level = upload(self._levels(random), self.device)
         with self.machine.autocast():
             losses: Losses = self.objective(x, level, corner, structure)
         self.optimiser.zero_grad(set_to_none=True)
@@ -156,13 +157,24 @@ class Trainer:
         if self.world > 1:
             self._average_gradients()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
-        # One bad batch must not spoil the weights: as for torch.amp.GradScaler, the fused step
-        # skips itself where this is 1.
+        # One bad batch must not spoil the weights: as for torch.amp.GradScaler, the step changes
+        # nothing where this is 1.
         self.optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         self.optimiser.step()
-        decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.ema.values()), self.current, 1 - decay)
+        self._average()
         return losses
+
+    def _begin_texture(self) -> None:
+        self.texture_begun = True
+        if self.recipe.texture_start == "mean":
+            start_texture(self.model)
+            torch._foreach_copy_(self.averages, self.current)
+
+    def _levels(self, random: np.random.Generator) -> np.ndarray:
+        """Qualities of a batch's crops: one in each of as many equal parts of the range."""
+        lowest, highest = self.recipe.qualities
+        places = (random.permutation(self.batch) + random.random(self.batch)) / self.batch
+        return (lowest + (highest - lowest) * places).astype(np.float32)
 
     def _average_gradients(self) -> None:
         """The mean of all processes' gradients, in one message.
@@ -178,26 +190,27 @@ class Trainer:
         torch._foreach_copy_(gradients, own)
 
     def _learning_rate(self) -> float:
-        recipe = self.recipe
-        warm = min(1.0, (self.step - self.warm_from + 1) / recipe.warmup_steps)
-        progress, end = self._progress(), recipe.structure_until
+        progress, end = self._progress(), self.recipe.structure_until
         # Stage C has a schedule of its own.
-        done = progress / end if progress < end else (progress - end) / (1 - end) if end < 1 else 1
-        cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-        return warm * (recipe.final_rate + (recipe.learning_rate - recipe.final_rate) * cosine)
+        return self._rate(
+            progress / end if progress < end else (progress - end) / (1 - end) if end < 1 else 1
+        )
 
     def _batch(self, random: np.random.Generator) -> Tensor:
         recipe = self.recipe
         scale = 1.0
         if random.random() < recipe.reduced:
             scale = random.uniform(*recipe.reduction)
-        drawn = round(recipe.drawn * recipe.batch)
-        x = self.photos.crops(recipe.batch - drawn, recipe.crop, scale, random)
+        drawn = round(recipe.drawn * self.batch)
+        x = self.photos.crops(self.batch - drawn, recipe.crop, scale, random)
         if drawn:
-            pages = upload(draw_pages(drawn, recipe.crop, random), self.device)
+            if self.pages is not None:
+                pages = self.pages.crops(drawn, random)
+            else:
+                pages = upload(draw_pages(drawn, recipe.crop, random), self.device)
             x = torch.cat([x, pages.permute(0, 3, 1, 2).float() / 255])
             # Some losses look at the first crops only.
-            x = x[upload(random.permutation(recipe.batch), self.device)]
+            x = x[upload(random.permutation(self.batch), self.device)]
         return x.contiguous(memory_format=torch.channels_last)
 
     def _set_clock(self, elapsed: float) -> None:
@@ -209,41 +222,15 @@ class Trainer:
             dist.broadcast(clock, 0)
             self.elapsed = float(clock)
 
-    def _report(self, row: log.Row, report: Report) -> None:
-        rate = float(self.optimiser.param_groups[0]["lr"])
-        row = {"step": self.step, "minutes": self.elapsed / 60, "rate": rate} | row
-        log.append(self.run / "log.jsonl", row)
-        report(row)
-
-    def _save(self) -> None:
-        state = {
-            "recipe": self.recipe.to_dict(),
-            "model": self.model.state_dict(),
-            "ema": self.ema,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "elapsed": self.elapsed,
-            "warm_from": self.warm_from,
-        }
-        checkpoint.write(self.checkpoint, state)
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"texture_begun": self.texture_begun}
 
     def _load(self) -> None:
-        """Take up a checkpoint, whole or packed (see `vlaec.train.export.pack`)."""
         state = checkpoint.read(self.checkpoint)
         if Recipe.from_dict(state["recipe"]) != self.recipe:
             raise ValueError(f"{self.checkpoint} was made by another recipe")
-        self.step, self.elapsed = state["step"], state["elapsed"]
-        for name, average in self.ema.items():
-            average.copy_(state["ema"][name])
-        if "optimiser" not in state:
-            self.model.load_state_dict(self.ema)
-            self.warm_from = self.step
-            return
-        self.model.load_state_dict(state["model"])
-        self.warm_from = state.get("warm_from", 0)
-        # The moments are the checkpoint's, the settings this program's.
-        own = self.optimiser.state_dict()
-        self.optimiser.load_state_dict(state["optimiser"] | {"param_groups": own["param_groups"]})
+        self._take_up(state, state["ema"])
+        self.texture_begun = state.get("texture_begun", self._progress() > self.recipe.sampler_from)
 
 
 def deepened(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:

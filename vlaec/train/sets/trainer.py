@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,7 @@ from torch.nn import functional
 from ...networks.sets import SetVLAE
 from .. import checkpoint, log
 from ..machine import Machine
-from ..photo.recipe import Budget
-from ..photo.trainer import LOG_SECONDS, SAVE_SECONDS, Report
+from ..run import Budget, Run
 from .data import SetData
 from .precondition import precondition, trained
 from .recipe import SetRecipe
@@ -27,12 +27,8 @@ VALIDATION_PAUSE = 10
 VALIDATION_SEED = 20161108
 
 
-class SetTrainer:
-    """Trains one set model in one process.
-
-    As for photo models the schedule is a function of the budget spent so far and every step has
-    random numbers of its own, so runs can be cut into chunks that resume.
-    """
+class SetTrainer(Run[SetRecipe]):
+    """Trains one set model in one process."""
 
     def __init__(
         self, recipe: SetRecipe, data: SetData, run: Path, budget: Budget, machine: Machine
@@ -42,17 +38,15 @@ class SetTrainer:
         Raises:
             ValueError: images of another form than the model's, or a checkpoint of another recipe.
         """
-        self.recipe, self.run, self.budget, self.machine = recipe, run, budget, machine
-        self.dynamic, self.device = data.dynamic, machine.device
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(recipe.seed)
+            model = SetVLAE(recipe.model)
+        precondition(model.pixelcnn)
+        self.model = model.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(recipe, run, budget, machine, self.model)
+        self.dynamic = data.dynamic
         self.train_images = self._images(data.train)  # [N, C, H, W]
         self.validation_images = self._images(data.validation[: recipe.validation_images])
-        torch.manual_seed(recipe.seed)
-        model = SetVLAE(recipe.model)
-        precondition(model.pixelcnn)
-        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        state = self.model.state_dict()
-        self.current = list(state.values())
-        self.ema = {k: v.clone() for k, v in state.items()}
         self.best, self.best_elbo = self.ema, -math.inf
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
@@ -63,17 +57,17 @@ class SetTrainer:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self.step, self.elapsed, self.kl_weight = 0, 0.0, 1.0
-        self.warm_from = 0  # the step from which the optimiser has gathered its moments
+        # The weight of the KL, on the device: nothing waits for it.
+        self.weight = torch.ones((), dtype=torch.float64, device=self.device)
         self.validation_due = 1 / recipe.validations
         self.order, self.order_epoch = np.empty(0, np.int64), -1
         if self.checkpoint.exists():
             self._load()
 
     @property
-    def checkpoint(self) -> Path:
-        """Where the resumable state lies."""
-        return self.run / "checkpoint.pt"
+    def kl_weight(self) -> float:
+        """The weight of the KL in the next step."""
+        return float(self.weight)
 
     def start_from(self, other: Path) -> None:
         """Take the best weights of another run of the same model; a run that goes on ignores it.
@@ -87,41 +81,34 @@ class SetTrainer:
         state = checkpoint.read(other / "checkpoint.pt")
         if SetRecipe.from_dict(state["recipe"]).model != self.recipe.model:
             raise ValueError(f"the model of {other} is another one")
-        self.model.load_state_dict(trained(state.get("best", state["ema"]), self.ema))
-        for average, value in zip(self.ema.values(), self.current, strict=True):
-            average.copy_(value)
+        self._begin_with(trained(state.get("best", state["ema"]), self.ema))
 
-    def train(self, chunk_minutes: float | None, report: Report) -> bool:
-        """Train until the budget or this chunk is spent; True when the budget is."""
-        started = saved = time.monotonic()
-        before = self.elapsed
-        chunk = math.inf if chunk_minutes is None else chunk_minutes * 60
-        meter = _Meter()
-        while self._progress() < 1 and self.elapsed - before < chunk:
-            meter.add(*self._one_step())
-            self.step += 1
-            self.elapsed = before + time.monotonic() - started
-            row: log.Row = {}
-            if self._progress() >= min(self.validation_due, 1):
-                begun = self._progress()
-                row = self.validate()
-                self.elapsed = before + time.monotonic() - started
-                share = self._progress() - begun
-                pause = max(1 / self.recipe.validations, VALIDATION_PAUSE * share)
-                self.validation_due = begun + share + pause
-            if row or meter.seconds >= LOG_SECONDS:
-                self._report(meter.row(self.recipe.batch) | row, report)
-                meter = _Meter()
-            if time.monotonic() - saved >= SAVE_SECONDS:
-                self._save()
-                saved = time.monotonic()
-        self._save()
-        return self._progress() >= 1
+    def _new_meter(self) -> _Meter:
+        self.meter = _Meter()
+        return self.meter
+
+    def _row(self) -> log.Row:
+        return self.meter.row(self.recipe.batch) | {"kl_weight": self.kl_weight}
+
+    def _counted_step(self) -> bool:
+        self.meter.add(*self._one_step())
+        return True
+
+    def _look(self) -> log.Row:
+        begun = self._progress()
+        if begun < min(self.validation_due, 1):
+            return {}
+        started = time.monotonic()
+        row = self.validate()
+        share = self.budget.spent(0, time.monotonic() - started)
+        pause = max(1 / self.recipe.validations, VALIDATION_PAUSE * share)
+        self.validation_due = begun + share + pause
+        return row
 
     def validate(self) -> log.Row:
         """ELBO of the averaged weights in nats per image; the best ones are kept."""
         current = [value.clone() for value in self.current]
-        torch._foreach_copy_(self.current, list(self.ema.values()))
+        torch._foreach_copy_(self.current, self.averages)
         torch.manual_seed(VALIDATION_SEED)
         kls, likelihoods = [], []
         with torch.no_grad(), self._autocast():
@@ -136,17 +123,13 @@ class SetTrainer:
             self.best = {k: v.clone() for k, v in self.ema.items()}
         return {"validation_elbo": likelihood - kl, "validation_kl": kl}
 
-    def _progress(self) -> float:
-        return self.budget.spent(self.step, self.elapsed)
-
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16)
 
     def _one_step(self) -> tuple[Tensor, Tensor]:
         """One update; mean KL and log-likelihood of the batch, in nats."""
         recipe = self.recipe
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
+        self._set_rate()
         # Torch's generators start from 64 bits; these streams do not overlap by chance.
         random = np.random.default_rng((recipe.seed, 1, self.step))
         torch.manual_seed(int(random.integers(2**63)))
@@ -154,7 +137,7 @@ class SetTrainer:
         with self._autocast():
             kl, likelihood = (part.mean() for part in self.model.elbo(x))
         self.optimiser.zero_grad(set_to_none=True)
-        (self.kl_weight * kl - likelihood).backward()
+        (self.weight.to(kl) * kl - likelihood).backward()
         # One by one: the PixelCNN's gradients are so large that a norm of all would guard no other.
         norms = [
             nn.utils.clip_grad_norm_(part.parameters(), recipe.clip_norm)
@@ -163,18 +146,11 @@ class SetTrainer:
         # One bad batch must not spoil the weights: the fused step skips itself where this is 1.
         self.optimiser.found_inf = (~torch.stack(norms).isfinite()).any().float()  # type: ignore[attr-defined]
         self.optimiser.step()
-        decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.ema.values()), self.current, 1 - decay)
+        self._average()
         if recipe.kl_target:
             target = recipe.kl_target if self._progress() < recipe.kl_until else 0.0
-            self.kl_weight = soft_free_bits(self.kl_weight, float(kl.detach()), target, recipe)
+            self.weight = soft_free_bits(self.weight, kl.detach(), target, recipe)
         return kl.detach(), likelihood.detach()
-
-    def _learning_rate(self) -> float:
-        recipe = self.recipe
-        warm = min(1.0, (self.step - self.warm_from + 1) / recipe.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(self._progress(), 1.0)))
-        return warm * (recipe.final_rate + (recipe.learning_rate - recipe.final_rate) * cosine)
 
     def _batch(self) -> Tensor:
         """The step's images [batch, C, H, W] in [0, 1]: each image once per epoch."""
@@ -184,7 +160,9 @@ class SetTrainer:
             random = np.random.default_rng((self.recipe.seed, 0, epoch))
             self.order, self.order_epoch = random.permutation(len(self.train_images)), epoch
         chosen = torch.from_numpy(self.order[place * size : (place + 1) * size])
-        x = self._as_input(self.train_images[chosen.to(self.device)])
+        if self.device.type == "cuda":
+            chosen = chosen.pin_memory()
+        x = self._as_input(self.train_images[chosen.to(self.device, non_blocking=True)])
         if self.recipe.flips:
             flipped = torch.rand(size, 1, 1, 1, device=self.device) < 0.5
             x = torch.where(flipped, x.flip(3), x)
@@ -208,51 +186,23 @@ class SetTrainer:
             return (torch.rand(images.shape, device=self.device) * 255 < images).float()
         return images.float() / (255 if self.recipe.model.kind == "colour" else 1)
 
-    def _report(self, row: log.Row, report: Report) -> None:
-        rate = float(self.optimiser.param_groups[0]["lr"])
-        head = {"step": self.step, "minutes": self.elapsed / 60, "rate": rate}
-        row = head | row | {"kl_weight": self.kl_weight}
-        log.append(self.run / "log.jsonl", row)
-        report(row)
-
-    def _save(self) -> None:
-        state = {
-            "recipe": self.recipe.to_dict(),
-            "model": self.model.state_dict(),
-            "ema": self.ema,
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {
             "best": self.best,
             "best_elbo": self.best_elbo,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "elapsed": self.elapsed,
             "kl_weight": self.kl_weight,
             "validation_due": self.validation_due,
-            "warm_from": self.warm_from,
         }
-        checkpoint.write(self.checkpoint, state)
 
     def _load(self) -> None:
-        """Take up a checkpoint, whole or packed (see `vlaec.train.export.pack`)."""
         state = checkpoint.read(self.checkpoint)
         if SetRecipe.from_dict(state["recipe"]) != self.recipe:
             raise ValueError(f"{self.checkpoint} was made by another recipe")
-        self.step, self.elapsed = state["step"], state["elapsed"]
-        self.kl_weight = state.get("kl_weight", self.kl_weight)
-        averages = trained(state["ema"], self.ema)
-        for name, average in self.ema.items():
-            average.copy_(averages[name])
-        if "optimiser" not in state:
-            self.model.load_state_dict(self.ema)
-            self.warm_from = self.step
-            return
-        self.model.load_state_dict(state["model"])
-        self.best_elbo, self.validation_due = state["best_elbo"], state["validation_due"]
-        if math.isfinite(self.best_elbo):
-            self.best = {k: v.to(self.device) for k, v in state["best"].items()}
-        self.warm_from = state["warm_from"]
-        # The moments are the checkpoint's, the settings this program's.
-        own = self.optimiser.state_dict()
-        self.optimiser.load_state_dict(state["optimiser"] | {"param_groups": own["param_groups"]})
+        self.weight.fill_(state.get("kl_weight", 1.0))
+        if self._take_up(state, trained(state["ema"], self.ema)):
+            self.best_elbo, self.validation_due = state["best_elbo"], state["validation_due"]
+            if math.isfinite(self.best_elbo):
+                self.best = {k: v.to(self.device) for k, v in state["best"].items()}
 
 
 def shifted(x: Tensor, reach: int) -> Tensor:
@@ -266,13 +216,13 @@ def shifted(x: Tensor, reach: int) -> Tensor:
     return padded[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def soft_free_bits(weight: float, kl: float, target: float, recipe: SetRecipe) -> float:
-    """The KL's weight for the next step, after a step with `kl` nats where `target` are wanted."""
-    if kl > target * (1 + recipe.kl_tolerance):
-        return min(weight * (1 + recipe.kl_rate), 1.0)
-    if kl < target:
-        return max(weight / (1 + recipe.kl_rate), KL_WEIGHT_MIN)
-    return weight
+def soft_free_bits(weight: Tensor, kl: Tensor, target: float, recipe: SetRecipe) -> Tensor:
+    """The KL's weight for the next step, after a step with `kl` nats where `target` are wanted; all
+    on the device."""
+    more = (weight * (1 + recipe.kl_rate)).clamp(max=1.0)
+    less = (weight / (1 + recipe.kl_rate)).clamp(min=KL_WEIGHT_MIN)
+    kept = torch.where(kl < target, less, weight)
+    return torch.where(kl > target * (1 + recipe.kl_tolerance), more, kept)
 
 
 class _Meter:
