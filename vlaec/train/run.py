@@ -19,7 +19,7 @@ from .machine import Machine
 Report = Callable[[log.Row], None]
 
 LOG_SECONDS = 15
-SAVE_SECONDS = 60
+SAVE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Run(ABC, Generic[AnySettings]):
                 if row or meter.seconds >= LOG_SECONDS:
                     self._report(row, report)
                     meter = self._new_meter()
-                if self._writes and time.monotonic() - saved >= SAVE_SECONDS:
+                if self._writes and time.monotonic() - saved >= self.save_seconds:
                     self._save()
                     saved = time.monotonic()
         if meter.count:
@@ -150,6 +150,7 @@ class Run(ABC, Generic[AnySettings]):
         return {}
 
     _writes = True  # whether this process keeps the log and the checkpoint
+    save_seconds: float = SAVE_SECONDS
 
     def _own_randomness(self) -> Any:
         """The caller's generators are as before when training ends."""

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from ...images import is_picture
 
-# Every HOLD_OUT-th photo (by name) is for validation and never trained on.
+# Every HOLD_OUT-th photo (by name) is for validation and never trained on; unless there is a folder
+# of this name, which then holds all those.
 HOLD_OUT = 48
+HELD_OUT_FOLDER = "held-out"
 
 
 def photo_paths(folder: Path, held_out: bool) -> list[Path]:
@@ -24,7 +26,10 @@ def photo_paths(folder: Path, held_out: bool) -> list[Path]:
         FileNotFoundError: there is none.
     """
     found = sorted(p for p in folder.rglob("*") if is_picture(p))
-    chosen = [p for i, p in enumerate(found) if (i % HOLD_OUT == 0) == held_out]
+    if (folder / HELD_OUT_FOLDER).is_dir():
+        chosen = [p for p in found if (p.parent.name == HELD_OUT_FOLDER) == held_out]
+    else:
+        chosen = [p for i, p in enumerate(found) if (i % HOLD_OUT == 0) == held_out]
     if not chosen:
         raise FileNotFoundError(f"no photographs in {folder}")
     return chosen

@@ -189,6 +189,27 @@ _TUNED = replace(
     crops={"vgg_lpips": 3, "nll": 6},
 )
 
+# One model for all qualities, for minutes on a GPU: stage A from the principal components, with large
+# batches; then stages B and C from what it leaves (`bin/train-gpu`).
+_ONE = Recipe(
+    model=replace(_DEEP, level_path=True, lambda_min=0.00012, lambda_max=0.11),
+    start="klt",
+    optimiser="soap",
+    learning_rate=1.4e-3,
+    warmup_steps=100,
+    batch=64,
+    crop=256,
+    sampler_from=1.0,
+    structure_until=1.0,
+    texture_crop=128,
+    jacobi_steps=8,
+    weights={"ms_ssim": 1000.0},
+    reduced=0.7,
+    reduction=(0.6, 0.95),
+    drawn=1 / 16,
+    page_pool=192,
+)
+
 RECIPES: dict[str, Recipe] = {
     "tiny": Recipe(
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
@@ -216,5 +237,27 @@ RECIPES: dict[str, Recipe] = {
         texture_crop=128,
         crops={"vgg_lpips": 8},
         ema=0.9995,
+    ),
+    "one": _ONE,
+    "one-texture": replace(
+        _ONE,
+        learning_rate=7e-4,
+        batch=32,
+        sampler_from=0.0,
+        structure_until=0.5,
+        texture_start="mean",
+        texture_crops=16,
+        encoder_share=0.5,
+        heat=1.43,
+        weights={
+            "ms_ssim": 1000.0,
+            "lpips": 1.0,
+            "wd": 1.0,
+            "ged": 0.15,
+            "variance": 0.04,
+            "lattice": 0.02,
+            "nll": 0.02,
+        },
+        crops={"maps": 8},
     ),
 }

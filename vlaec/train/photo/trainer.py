@@ -200,7 +200,10 @@ class Trainer(Run[Recipe]):
         recipe = self.recipe
         scale = 1.0
         if random.random() < recipe.reduced:
-            scale = random.uniform(*recipe.reduction)
+            # Few different sizes, for which a GPU's memory is at hand after some steps.
+            grid = max(recipe.crop // 16, 1)
+            side = grid * round(recipe.crop / random.uniform(*recipe.reduction) / grid)
+            scale = recipe.crop / side
         drawn = round(recipe.drawn * self.batch)
         x = self.photos.crops(self.batch - drawn, recipe.crop, scale, random)
         if drawn:

@@ -1,0 +1,112 @@
+"""What a model in training is worth on photographs that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...metrics.ssim import ms_ssim
+from .data import photo_paths
+from .trainer import Trainer
+
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+SIDE = 256
+MOST = 24
+AT_ONCE = 8
+# Of 1 - MS-SSIM in units of MSE, whatever a recipe says: numbers of different runs compare.
+DISSIMILARITY = 1000.0
+
+Row = dict[str, float]
+
+
+def held_out_crops(folder: Path) -> Tensor:
+    """The middles of held-out photographs that are large enough, [N, 3, SIDE, SIDE] in [0, 1].
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    crops = []
+    for path in photo_paths(folder, held_out=True):
+        with Image.open(path) as image:
+            left, top = (image.width - SIDE) // 2, (image.height - SIDE) // 2
+            if min(left, top) >= 0 and len(crops) < MOST:
+                crop = image.convert("RGB").crop((left, top, left + SIDE, top + SIDE))
+                crops.append(torch.from_numpy(np.asarray(crop).copy()))
+    if not crops:
+        raise FileNotFoundError(f"no held-out photographs of {SIDE} pixels in {folder}")
+    return torch.stack(crops).permute(0, 3, 1, 2).float() / 255
+
+
+def rows(trainer: Trainer, crops: Tensor, texture: bool) -> list[Row]:
+    """Rate, fidelity and J = rate + lambda * distortion of the averaged weights by level; of the
+    texture LPIPS as well, where the trainer has the network."""
+    found = []
+    with _averaged(trainer), trainer._own_randomness(), torch.no_grad(), trainer.machine.autocast():
+        for level in LEVELS:
+            torch.manual_seed(9)
+            parts = [
+                _measures(trainer, x.to(trainer.device), level, texture)
+                for x in crops.split(AT_ONCE)
+            ]
+            names = list(parts[0])
+            means = {n: float(torch.cat([part[n] for part in parts]).mean()) for n in names}
+            weight = trainer.recipe.model.rate_weight(level)
+            loss = means["mse"] + DISSIMILARITY * (1 - means["ms_ssim"])
+            found.append({"level": level, "J": means["bpp"] + weight * loss} | means)
+    return found
+
+
+def _measures(trainer: Trainer, x: Tensor, value: float, texture: bool) -> dict[str, Tensor]:
+    """Of each crop, [N]."""
+    model, judges = trainer.model, trainer.objective.judges
+    level = torch.full((len(x),), value, device=x.device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    out = model(x, level)
+    mean = out.mean.clamp(0, 1)
+    found = {
+        "bpp": (out.prior.latent_bits + out.prior.hyper_bits) / (x.shape[2] * x.shape[3]),
+        "mse": ((mean - x) * 255).square().flatten(1).mean(1),
+        "ms_ssim": ms_ssim(mean, x),
+    }
+    if judges.lpips is not None:
+        found["lpips"] = judges.lpips(x, mean)
+    if texture:
+        detail, features = model.texture(model.texture_synthesis.trunk(out.known))
+        sample = trainer.objective.texture.sample(features)
+        picture = (out.mean + detail + sample).clamp(0, 1)
+        again = (out.mean + detail + trainer.objective.texture.sample(features)).clamp(0, 1)
+        grey = 255.0
+        found["texture_rms"] = grey * _rms(picture - mean)
+        found["chance"] = _rms(picture - again) / 2**0.5 / _rms(picture - mean).clamp_min(1e-9)
+        if judges.lpips is not None:
+            found["texture_lpips"] = judges.lpips(x, picture)
+    return {name: value.float().cpu() for name, value in found.items()}
+
+
+def _rms(x: Tensor) -> Tensor:
+    return x.float().square().flatten(1).mean(1).sqrt()
+
+
+def table(found: list[Row]) -> str:
+    """Rows as lines of text."""
+    names = list(found[0])
+    lines = ["  ".join(f"{name:>12}" for name in names)]
+    lines += ["  ".join(f"{row[name]:12.4f}" for name in names) for row in found]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _averaged(trainer: Trainer) -> Iterator[None]:
+    """The model with its averaged weights, for a while."""
+    kept = [value.clone() for value in trainer.current]
+    torch._foreach_copy_(trainer.current, trainer.averages)
+    try:
+        yield
+    finally:
+        torch._foreach_copy_(trainer.current, kept)
