@@ -179,7 +179,8 @@ def test_the_second_network_starts_as_the_first(photos: Path, tmp_path: Path) ->
     trainer = make_trainer(photos, tmp_path, 1, TINY)
     start_texture(trainer.model)
     first, second = (
-        network.state_dict() for network in (trainer.model.synthesis, trainer.model.texture_synthesis)
+        network.state_dict()
+        for network in (trainer.model.synthesis, trainer.model.texture_synthesis)
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     known = torch.randn(1, RECIPE.model.latent_channels + RECIPE.model.levels, 2, 2)

@@ -19,8 +19,8 @@ from vlaec.train import log
 from vlaec.train.__main__ import main
 from vlaec.train.machine import Machine
 from vlaec.train.photo.recipe import RECIPES, Recipe
-from vlaec.train.run import Budget
 from vlaec.train.photo.trainer import Trainer
+from vlaec.train.run import Budget
 
 ONE_STEP = 1e-9  # minutes: a chunk ends after the step that exceeds it
 

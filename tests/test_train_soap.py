@@ -158,10 +158,20 @@ def test_the_orthogonal_iteration_without_qr() -> None:
     torch.testing.assert_close(basis.mT @ basis, unit, atol=1e-5, rtol=0)
     turned = basis.mT @ covariance @ basis
     values = torch.linalg.eigvalsh(covariance.double()).flip(1).float()
-    torch.testing.assert_close(turned.diagonal(dim1=1, dim2=2)[:, :6], values[:, :6], rtol=0.05, atol=0)
+    torch.testing.assert_close(
+        turned.diagonal(dim1=1, dim2=2)[:, :6], values[:, :6], rtol=0.05, atol=0
+    )
 
     once = cholesky_qr(covariance, basis)
-    expected = torch.linalg.qr((covariance.double() + 1e-4 * covariance.diagonal(dim1=1, dim2=2).double().mean(1)[:, None, None] * torch.eye(24).double()) @ basis.double())[0].float()
+    expected = torch.linalg.qr(
+        (
+            covariance.double()
+            + 1e-4
+            * covariance.diagonal(dim1=1, dim2=2).double().mean(1)[:, None, None]
+            * torch.eye(24).double()
+        )
+        @ basis.double()
+    )[0].float()
     torch.testing.assert_close(once.abs(), expected.abs(), atol=1e-4, rtol=0)
     for hopeless in (torch.zeros_like(covariance), covariance * float("nan")):
         assert torch.equal(cholesky_qr(hopeless, basis), basis)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from vlaec.train.machine import Machine
 from vlaec.train.photo.recipe import RECIPES, Recipe
-from vlaec.train.run import Budget
 from vlaec.train.photo.trainer import Trainer
+from vlaec.train.run import Budget
 
 # Without LPIPS, whose weights are not everywhere, and with quick samples.
 RECIPE = replace(RECIPES["tiny"].weighted(lpips=0.0), jacobi_steps=1)

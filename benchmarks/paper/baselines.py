@@ -16,8 +16,7 @@ import torch
 
 from vlaec.networks.set_config import SetConfig
 from vlaec.train.machine import Machine
-from vlaec.train.run import Budget
-from vlaec.train.photo.trainer import Report
+from vlaec.train.run import Budget, Report
 from vlaec.train.sets.data import SetData
 from vlaec.train.sets.recipe import SetRecipe
 from vlaec.train.sets.trainer import SetTrainer

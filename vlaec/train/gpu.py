@@ -21,7 +21,11 @@ LEAST = 25
 # After its time a worker gets so many seconds more to write what it has.
 GRACE = 20
 # What each further attempt does without: a fault that comes back is not met again.
-ATTEMPTS = ([], ["--careful"], ["--careful", "--optimiser", "adam"])
+ATTEMPTS: tuple[list[str], ...] = (
+    [],
+    ["--careful"],
+    ["--careful", "--optimiser", "adam"],
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,7 +31,7 @@ def held_out_crops(folder: Path) -> Tensor:
     Raises:
         FileNotFoundError: there is none.
     """
-    crops = []
+    crops: list[Tensor] = []
     for path in photo_paths(folder, held_out=True):
         with Image.open(path) as image:
             left, top = (image.width - SIDE) // 2, (image.height - SIDE) // 2

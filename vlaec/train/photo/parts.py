@@ -1,4 +1,4 @@
-"""A run's averaged weights in files that are small enough to be sent: for machines that are lent."""
+"""A run's averaged weights in files that are small enough to be sent."""
 
 from __future__ import annotations
 

@@ -189,8 +189,8 @@ _TUNED = replace(
     crops={"vgg_lpips": 3, "nll": 6},
 )
 
-# One model for all qualities, for minutes on a GPU: stage A from the principal components, with large
-# batches; then stages B and C from what it leaves (`bin/train-gpu`).
+# One model for all qualities, for minutes on a GPU (`bin/train-gpu`): stage A from the principal
+# components, with large batches; then stages B and C from what it leaves.
 _ONE = Recipe(
     model=replace(_DEEP, level_path=True, lambda_min=0.00012, lambda_max=0.11),
     start="klt",

@@ -57,8 +57,8 @@ def stage(folder: Path, target: Path, first: list[str], then: list[str], most: i
             chosen = [p for p in training if p.parent.name in group]
             order = np.random.default_rng(0).permutation(len(chosen))
             with ThreadPoolExecutor() as pool:
-                for i, data in zip(order, pool.map(_reduced, [chosen[i] for i in order])):
-                    path = chosen[i]
+                paths = [chosen[i] for i in order]
+                for path, data in zip(paths, pool.map(_reduced, paths), strict=True):
                     count += add(f"{path.parent.name}/{path.stem}.webp", data)
     return count
 

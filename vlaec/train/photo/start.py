@@ -28,7 +28,7 @@ def start_from_components(model: PhotoVLAE, crops: Tensor) -> None:
     """Set a new model to the principal components of `crops` [N, 3, S, S] in [0, 1], S a multiple
     of 16, on the model's device."""
     analysis, trunk = model.analysis, model.synthesis.trunk
-    first, last = analysis[1], model.synthesis.full[0]
+    first, last = _conv(analysis, 1), _conv(model.synthesis.full, 0)
     x = F.pixel_unshuffle(crops.float() - 0.5, 4)
     if first.out_channels < x.shape[1]:
         stem, _ = _components(x, first.out_channels)
@@ -37,7 +37,7 @@ def start_from_components(model: PhotoVLAE, crops: Tensor) -> None:
     _centre(first, stem, NOISE)
     blocks = []
     y = _apply(stem, x)
-    for down in (analysis[3][1], analysis[5][1]):
+    for down in (_conv(analysis, 3, 1), _conv(analysis, 5, 1)):
         y = F.pixel_unshuffle(y, 2)
         basis, _ = _components(y, down.out_channels)
         _centre(down, basis, NOISE / 3)
@@ -46,11 +46,13 @@ def start_from_components(model: PhotoVLAE, crops: Tensor) -> None:
     latent, variances = _components(y, model.config.latent_channels)
     _centre(model.to_latent, latent, NOISE / 3)
 
-    known = torch.zeros_like(trunk[0].weight[:, :, 1, 1])  # [w16, C + levels]
+    entry = _conv(trunk, 0)
+    known = torch.zeros_like(entry.weight[:, :, 1, 1])  # [w16, C + levels]
     known[:, : len(latent)] = latent.T
     known[:, len(latent) :].normal_(std=0.01)
-    _centre(trunk[0], known, NOISE)
-    for up, basis in zip((trunk[2][0], trunk[4][0]), reversed(blocks), strict=True):
+    _centre(entry, known, NOISE)
+    ups = _conv(trunk, 2, 0), _conv(trunk, 4, 0)
+    for up, basis in zip(ups, reversed(blocks), strict=True):
         _centre(up, basis.T, NOISE / 3)
     full = 0.02 * torch.randn_like(last.weight[:, :, 0, 0])  # [16 F, w4]
     full[: stem.shape[1]] = stem.T
@@ -59,12 +61,12 @@ def start_from_components(model: PhotoVLAE, crops: Tensor) -> None:
     model.to_mean.weight.mul_(0.1)
     model.to_mean.weight[:, :3] = 0
     model.to_mean.weight[range(3), range(3), 1, 1] = 1
-    model.to_mean.bias.zero_()
+    _bias(model.to_mean).zero_()
     for part in (analysis, trunk):
         for block in part.modules():
             if isinstance(block, ResidualBlock):
                 block.second.weight.mul_(0.3)
-                block.second.bias.zero_()
+                _bias(block.second).zero_()
     _start_prior(model, variances)
 
 
@@ -79,7 +81,9 @@ def _start_prior(model: PhotoVLAE, variances: Tensor) -> None:
     else:
         scales = (scales + model.log_gain.mean(0)).clamp(-2, 5)
     for group in prior.groups:
-        bias = prior.parameters_of[group.index][-1].bias
+        network = prior.parameters_of[group.index]
+        assert isinstance(network, nn.Sequential)
+        bias = _bias(_conv(network, len(network) - 1))
         bias.zero_()
         bias[group.stop - group.start :] = scales[group.start : group.stop]
 
@@ -103,6 +107,21 @@ def _components(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return vectors.T.to(x), values.to(x)
 
 
+def _conv(network: nn.Sequential, *place: int) -> nn.Conv2d:
+    """The convolution at a place of nested stacks."""
+    module: nn.Module = network
+    for i in place:
+        assert isinstance(module, nn.Sequential)
+        module = module[i]
+    assert isinstance(module, nn.Conv2d)
+    return module
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias
+
+
 def _apply(matrix: Tensor, x: Tensor) -> Tensor:
     return F.conv2d(x, matrix[:, :, None, None])
 
@@ -112,5 +131,4 @@ def _centre(conv: nn.Conv2d, matrix: Tensor, noise: float) -> None:
     middle = conv.kernel_size[0] // 2
     conv.weight.normal_(std=noise) if noise else conv.weight.zero_()
     conv.weight[:, :, middle, middle] = matrix
-    assert conv.bias is not None
-    conv.bias.zero_()
+    _bias(conv).zero_()
