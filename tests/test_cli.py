@@ -88,6 +88,16 @@ def test_json_of_compress_and_decompress(run: Run, picture: Path) -> None:
     assert (again["texture"], again["seed"]) == (0, 9)
 
 
+def test_a_size_instead_of_a_quality(run: Run, compressed: Path) -> None:
+    size = compressed.stat().st_size
+    result = run("compress", "photo.png", "-o", "s.vlae", "--size", str(size))
+    assert result.exit_code == 0 and "chose quality" in result.stderr
+    assert os.path.getsize("s.vlae") <= size
+    assert_fails(run("compress", "photo.png", "-o", "t.vlae", "--size", "9"), 2, "smallest takes")
+    both = run("compress", "photo.png", "-o", "t.vlae", "--size", "9", "-q", "50")
+    assert_fails(both, 2, "--quality excludes")
+
+
 def test_texture_and_seed_reach_the_codec(run: Run, compressed: Path) -> None:
     def pixels(name: str, *options: str) -> bytes:
         assert run("decompress", compressed, "-o", name, *options).exit_code == 0

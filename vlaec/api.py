@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from . import zoo
 from .errors import UsageError
 from .options import CompressOptions, DecompressOptions, whole
+from .target import Target
 
 if TYPE_CHECKING:
     import os
@@ -38,6 +39,9 @@ def compress(
     quality: float = 50,
     model: str | None = None,
     effort: int = 0,
+    size: int | str | None = None,
+    bpp: float | None = None,
+    target: str | None = None,
 ) -> bytes:
     """A picture as a `.vlae` file.
 
@@ -48,11 +52,15 @@ def compress(
         quality: 0..100.
         model: a name from `vlaec models`; None for the default one at this quality.
         effort: 0..9, how long to search for a better file.
+        size: most bytes of the file, 40_000 or "40k"; the quality is found.
+        bpp: most bits per pixel of the file; the quality is found.
+        target: metric and value that the decompressed picture reaches, such as "lpips=0.1",
+            "ms-ssim=0.97" or "psnr=32"; the quality is found.
 
     Raises:
         VlaecError: an argument out of range, an image that cannot be kept, a missing model.
     """
-    options = CompressOptions(quality, model, effort)
+    options = CompressOptions(quality, model, effort, size, bpp, target)
     from .inputs import as_picture
 
     return encode(as_picture(image), options)
@@ -64,13 +72,19 @@ def compress_batch(
     quality: float = 50,
     model: str | None = None,
     effort: int = 0,
+    size: int | str | None = None,
+    bpp: float | None = None,
+    target: str | None = None,
 ) -> list[bytes]:
     """`compress` for each of several pictures, an array [N, H, W, 3] or a tensor [N, 3, H, W].
 
     Raises:
         VlaecError: as `compress`.
     """
-    return [compress(one, quality=quality, model=model, effort=effort) for one in images]
+    options = CompressOptions(quality, model, effort, size, bpp, target)
+    from .inputs import as_picture
+
+    return [encode(as_picture(one), options) for one in images]
 
 
 def decompress(
@@ -198,7 +212,34 @@ def encode(picture: Picture, options: CompressOptions, progress: Progress | None
     check_model(options)
     from .photo import codec
 
+    if options.searches:
+        return _search(picture, options, progress or (lambda share: None))
     return codec.encode(picture, options.quality, options.model, progress, options.effort)
+
+
+def _search(picture: Picture, options: CompressOptions, progress: Progress) -> bytes:
+    """The file that meets the size or the target of the options."""
+    from . import rate
+
+    done = 0
+
+    def one(chosen: CompressOptions) -> bytes:
+        nonlocal done
+        data = encode(picture, chosen)
+        done += 1
+        progress(done / (done + 2))  # how many it will be nobody knows
+        return data
+
+    limit = options.limit(picture.width * picture.height)
+    if limit is not None:
+        return rate.encode_within(limit, picture.width * picture.height, options, one)
+    target = options.target
+    if not isinstance(target, Target):
+        raise UsageError("there is nothing to search for")
+    measure = rate.make_measure(target.metric, picture)
+    return rate.encode_for(
+        target, options, one, lambda data: measure(decode(data, DecompressOptions()))
+    )
 
 
 def decode(data: bytes, options: DecompressOptions, progress: Progress | None = None) -> Picture:
@@ -215,7 +256,7 @@ def check_model(options: CompressOptions) -> zoo.Card:
     if card.kind != "photo":
         raise UsageError(f"model {card.name} is for sets of small images: use vlaec archive")
     lowest, highest = card.qualities
-    if not lowest <= options.quality <= highest:
+    if not options.searches and not lowest <= options.quality <= highest:
         raise UsageError(
             f"quality must be between {lowest:g} and {highest:g} for model {card.name}, "
             f"not {options.quality:g}"

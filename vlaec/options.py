@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import UsageError
+from .target import Target, parse_size
 
 MAX_EFFORT = 9
 
@@ -23,17 +24,45 @@ class CompressOptions:
 
     `quality`: 0..100; `model`: a name from `vlaec models`, None for the default one at this
     quality; `effort`: 0..9, how long to search for a better latent.
+
+    At most one of three replaces the quality. `size`: most bytes of the file, as a number or as
+    text with a unit, "40k"; `bpp`: most bits per pixel; `target`: fidelity, such as "lpips=0.1".
     """
 
     quality: float = 50.0
     model: str | None = None
     effort: int = 0
+    size: int | str | None = None
+    bpp: float | None = None
+    target: Target | str | None = None
 
     def __post_init__(self) -> None:
         _set(self, "quality", number("quality", self.quality, 0, 100))
         _set(self, "effort", whole("effort", self.effort, 0, MAX_EFFORT))
         if self.model is not None and not isinstance(self.model, str):
             raise UsageError(f"model must be a name, not {_type(self.model)}")
+        aims = [name for name in ("size", "bpp", "target") if getattr(self, name) is not None]
+        if len(aims) > 1:
+            raise UsageError(f"{aims[0]} and {aims[1]} exclude each other")
+        if isinstance(self.size, str):
+            _set(self, "size", parse_size(self.size))
+        elif self.size is not None:
+            _set(self, "size", whole("size", self.size, 1, 2**40))
+        if self.bpp is not None:
+            _set(self, "bpp", number("bpp", self.bpp, 1e-4, 100))
+        if isinstance(self.target, str):
+            _set(self, "target", Target.parse(self.target))
+
+    @property
+    def searches(self) -> bool:
+        """Whether the quality is to be found."""
+        return any(aim is not None for aim in (self.size, self.bpp, self.target))
+
+    def limit(self, pixels: int) -> int | None:
+        """Most bytes of the file of a picture; None for any number."""
+        if self.bpp is not None:
+            return max(1, int(self.bpp * pixels / 8))
+        return None if self.size is None else int(self.size)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from .. import files
-from ..errors import BadImageError
+from ..errors import BadImageError, UsageError
 from ..options import MAX_EFFORT, CompressOptions
+from ..target import METRICS
 from .flags import (
     Many,
     Number,
@@ -47,6 +48,13 @@ SUFFIX = ".vlae"
     show_default=True,
     help="Encoder search effort (2: about 1 minute per megapixel, 9: 5).",
 )
+@click.option("--size", metavar="BYTES", help="Most bytes of the file, as in 40k: finds -q.")
+@click.option("--bpp", type=float, help="Most bits per pixel of the file: finds -q.")
+@click.option(
+    "--target",
+    metavar="METRIC=VALUE",
+    help=f"Fidelity to reach: finds -q. Metrics: {', '.join(METRICS)}.",
+)
 @many_options(SUFFIX)
 @force_option
 @json_option
@@ -66,6 +74,9 @@ def compress(
     unless given. With several inputs OUT is a folder.
     """
     options = CompressOptions(**values)
+    given = click.get_current_context().get_parameter_source("quality")
+    if options.searches and given is not click.core.ParameterSource.DEFAULT:
+        raise UsageError("--quality excludes --size, --bpp and --target, which find it")
     if is_many(sources, output, many):
         from ..api import check_model
         from ..images import INPUT_SUFFIXES
@@ -88,6 +99,8 @@ def compress(
         raise BadImageError(f"{show(source)}: {error}") from error
     facts["seconds"] = round(time.perf_counter() - start, 3)
     files.write_atomically(output, data, force)
+    if options.searches:
+        note(f"chose quality {facts['quality']:g} of {facts['model']}: {facts['bytes']} bytes")
     for text in facts.pop("notes"):
         note(f"{show(source)}: {text}")
     report(source, output, facts, as_json)
