@@ -68,7 +68,8 @@ def test_folders_there_and_back(run: Run) -> None:
         *("a.vlae.png", "b.vlae.png", "below/d.vlae.png", "c.vlae.png")
     ]
     assert run("decompress", "out/a.vlae", "-o", "back/", "--suffix", "{ext}.webp").exit_code == 0
-    assert Image.open("back/a.vlae.webp").size == (30, 20)
+    with Image.open("back/a.vlae.webp") as image:
+        assert image.size == (30, 20)
 
 
 def test_bytes_and_order_do_not_depend_on_the_jobs(run: Run) -> None:

@@ -133,3 +133,14 @@ def test_tables(tmp_path: Path) -> None:
     assert titles == ["BD-rate against plain", "Quality at 1 bpp", "Speed and memory", "Lossless"]
     text = as_markdown(bd_table(found))
     assert "| thrifty | **-20" in text and text.count("\n| ") == 4
+
+
+def test_ms_ssim_is_compared_in_decibels() -> None:
+    """Both rates double every 4 dB, one codec needing twice the other's: 100 % more, exactly."""
+
+    def curve(decibels: list[float], factor: float) -> tuple[np.ndarray, np.ndarray]:
+        db = np.array(decibels)
+        return factor * 2 ** (db / 4), 1 - 10 ** (-db / 10)
+
+    rate = bd_rate("ms-ssim", curve([8, 14, 20], 0.01), curve([9, 11, 19], 0.02))
+    assert rate == pytest.approx(100, abs=1e-6)

@@ -101,7 +101,8 @@ def test_a_size_instead_of_a_quality(run: Run, compressed: Path) -> None:
 def test_texture_and_seed_reach_the_codec(run: Run, compressed: Path) -> None:
     def pixels(name: str, *options: str) -> bytes:
         assert run("decompress", compressed, "-o", name, *options).exit_code == 0
-        return Image.open(name).tobytes()
+        with Image.open(name) as image:
+            return image.tobytes()
 
     plain = pixels("plain.png", "--texture", "0")
     assert pixels("other.png", "--texture", "0", "--seed", "1") == plain
@@ -119,7 +120,8 @@ def test_output_formats(run: Run, compressed: Path) -> None:
         (("-o", "b.jpg", "--format", "png"), "b.jpg", "PNG"),
     ):
         assert run("decompress", compressed, *arguments).exit_code == 0
-        assert Image.open(name).format == form
+        with Image.open(name) as image:
+            assert image.format == form
 
 
 def test_sixteen_bits_are_announced(run: Run) -> None:
@@ -128,7 +130,8 @@ def test_sixteen_bits_are_announced(run: Run) -> None:
     assert result.exit_code == 0
     assert "only 8 are kept" in result.stderr
     assert run("decompress", "deep.vlae", "-o", "out.png").exit_code == 0
-    assert Image.open("out.png").mode == "L"
+    with Image.open("out.png") as image:
+        assert image.mode == "L"
 
 
 def test_info(run: Run, compressed: Path) -> None:
@@ -324,7 +327,8 @@ def test_streams_in_a_real_process(run: Run, picture: Path) -> None:
     back = process("decompress", "-", "-o", "-", "--texture", "0", input=made.stdout)
     assert (back.returncode, back.stderr) == (0, b"")
     Path("back.png").write_bytes(back.stdout)
-    assert Image.open("back.png").size == (53, 37)
+    with Image.open("back.png") as image:
+        assert image.size == (53, 37)
     shown = process("info", "-", "--json", input=made.stdout)
     assert json.loads(shown.stdout)["bytes"] == len(made.stdout)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -80,3 +81,14 @@ def test_the_front_page_is_short_and_warns_first() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= 900
     assert text.index("What it invents") < text.index("## ")
+
+
+def test_the_notebook_runs(desk: Path) -> None:
+    notebook = json.loads((ROOT / "examples" / "tour.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    code = "\n".join("".join(cell["source"]) for cell in cells)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=desk, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "grey levels" in done.stdout and done.stdout.count(" dB") == 4

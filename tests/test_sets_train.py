@@ -375,4 +375,5 @@ def test_what_a_run_logged_can_be_plotted(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     make_trainer(tmp_path, 6).train(None, silent)
     assert main(["plot", str(tmp_path)]) == 0
-    assert Image.open(tmp_path / "log.png").size[0] > 100
+    with Image.open(tmp_path / "log.png") as image:
+        assert image.size[0] > 100
