@@ -11,7 +11,7 @@ from ..coding.window import RECEPTIVE_FIELDS
 KINDS = ("binary", "colour")
 PRIORS = ("made", "groups", "gaussian")
 POSTERIORS = ("gaussian", "iaf")
-WINDOWS = (*RECEPTIVE_FIELDS, "none")
+WINDOWS = (*RECEPTIVE_FIELDS, "11x6", "none")
 # Of the coarsest stage of the analysis: pixels per cell along one side.
 STAGE_STRIDE = 4
 

@@ -76,21 +76,24 @@ class SetVLAE(nn.Module):
             return bernoulli_log_likelihood(x, parameters)
         return mixture_log_likelihood(x, split_mixture(parameters))
 
-    def elbo(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def elbo(self, x: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """KL(q(z | x) || p(z)) and log p(x | z) for one z ~ q, each [N], in nats.
 
         The KL is exact in every element given the sampled elements before it; with the flow
         posterior it is log q - log p of the sample.
         """
-        z, kl = self.sample(x)
+        z, kl = self.sample(x, random)
         return kl, self.log_likelihood(x, self.features(z))
 
-    def sample(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z ~ q(z | x) [N, C, h, w], reparametrised, and an unbiased estimate of the KL [N]."""
+    def sample(self, x: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """z ~ q(z | x) [N, C, h, w], reparametrised, and an unbiased estimate of the KL [N].
+
+        The noise is drawn from `random`, or from torch's own generator.
+        """
         mean, log_scale = self.encode(x)
         if not self.config.latent_channels:
             return mean, mean.flatten(1).sum(1)
-        noise = torch.randn_like(mean)
+        noise = torch.empty_like(mean).normal_(generator=random)
         z = mean + log_scale.exp() * noise
         if self.flow is None:
             kl = gaussian_kl(mean, log_scale, *self.prior.conditionals(z))

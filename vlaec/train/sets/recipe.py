@@ -26,6 +26,7 @@ class SetRecipe:
     bfloat16: bool = True
     flips: bool = False  # left-right
     shifts: int = 0  # up to so many pixels in each direction, for sets too small for the model
+    dropout: float = 0.0  # share of hidden activations left out, in q and p, for the same reason
     # Soft free bits (Chen et al. 2016, appendix): the KL's weight rises or falls by `kl_rate` per
     # step while the KL is more than `kl_tolerance` above, or is below, so many nats. 0: weight 1.
     # From progress `kl_until` on the target is 0: z has learned to speak, now every nat must pay.
