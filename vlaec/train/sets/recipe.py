@@ -26,6 +26,8 @@ class SetRecipe:
     bfloat16: bool = True
     flips: bool = False  # left-right
     shifts: int = 0  # up to so many pixels in each direction, for sets too small for the model
+    # The share of images that are shifted falls from 1 to this: no test image is.
+    shifts_end: float = 1.0
     dropout: float = 0.0  # share of hidden activations left out, in q and p, for the same reason
     # Soft free bits (Chen et al. 2016, appendix): the KL's weight rises or falls by `kl_rate` per
     # step while the KL is more than `kl_tolerance` above, or is below, so many nats. 0: weight 1.
@@ -74,8 +76,38 @@ CIFAR = SetRecipe(
     validation_images=1000,
 )
 
+LONG = SetRecipe(
+    model=replace(SET_PRESETS["mnist"], receptive_field="11x6"),
+    batch=512,
+    learning_rate=2e-3,
+    ema=0.998,
+    dropout=0.1,
+)
+CIFAR_LONG = replace(
+    CIFAR,
+    model=replace(CIFAR.model, pixel_hidden=256, pixel_depth=4, mixtures=10),
+    batch=128,
+    learning_rate=2e-3,
+    ema=0.998,
+    kl_target=0.0,
+)
+
 SET_RECIPES: dict[str, SetRecipe] = {
     "mnist": SetRecipe(model=SET_PRESETS["mnist"], kl_target=12.0),
+    # For many epochs, in large batches: what a GPU does in minutes. Start from weights of `mnist`.
+    "mnist-long": LONG,
+    "caltech-long": replace(
+        LONG,
+        dataset="caltech",
+        weight_decay=0.03,
+        flips=True,
+        shifts=3,
+        shifts_end=0.2,
+        dropout=0.3,
+        validation_images=2000,
+    ),
+    "cifar-long": CIFAR_LONG,
+    "cifar-long-4x2": replace(CIFAR_LONG, model=replace(CIFAR_LONG.model, receptive_field="4x2")),
     # A twelfth of MNIST's images: unless they are varied the model soon learns them by heart.
     "caltech": SetRecipe(
         model=SET_PRESETS["mnist"], dataset="caltech", kl_target=12.0, flips=True, shifts=2
