@@ -95,8 +95,9 @@ class SetTrainer(Run[SetRecipe]):
             return
         state = checkpoint.read(other if other.is_file() else other / "checkpoint.pt")
         model = SetRecipe.from_dict(state["recipe"]).model
-        weights = {k: v.float() for k, v in plain(state.get("best", state["ema"])).items()}
+        weights = {k: v.float() for k, v in state.get("best", state["ema"]).items()}
         if model != self.recipe.model:
+            weights = plain(weights)
             fresh = {k: v.cpu() for k, v in plain(self.model.state_dict()).items()}
             weights = grown(weights, model, self.recipe.model, fresh)
         self._begin_with(trained(weights, {k: v.cpu() for k, v in self.ema.items()}))
