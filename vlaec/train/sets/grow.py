@@ -32,7 +32,7 @@ def grown(
     """
     sizes = ("receptive_field", "pixel_hidden", "pixel_depth", "mixtures")
     if replace(old, **{name: getattr(new, name) for name in sizes}) != new:
-        raise ValueError("the models differ in more than their PixelCNNs")
+        raise ValueError("the model is another one, not in its PixelCNN alone")
     if new.pixel_hidden < old.pixel_hidden or new.pixel_depth < old.pixel_depth:
         raise ValueError("the PixelCNN would shrink")
     if new.kind == "colour" and new.mixtures % old.mixtures:
