@@ -1,6 +1,6 @@
 """Several set models at once on one device, each in a process of its own, for some seconds.
 
-    python -m vlaec.train.sets.many --data DATA --seconds 150 --out OUT
+    bin/train-gpu sets --data DATA --seconds 150 --out OUT
 
 A GPU is not filled by one model for small images. What comes out are packed checkpoints with the
 weights that are best by validation, one file per model, renewed while the training goes on.
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(prog="bin/train-gpu sets", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the sets' files")
     parser.add_argument("--seconds", type=float, required=True, help="for all that is done")
     parser.add_argument("--out", type=Path, required=True, help="folder of the packed checkpoints")
