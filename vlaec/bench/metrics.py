@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,11 +152,51 @@ def _load_dists(weights: Path | None) -> Compare:
     return _Deep(DISTS.load(weights))
 
 
+class _Vgg:
+    """The first four maps of VGG16, kept for the last two pictures: several metrics need them."""
+
+    def __init__(self, weights: Path | None) -> None:
+        from ..metrics.perceptual import LPIPS
+
+        self.lpips = LPIPS.load(weights, "vgg")
+        self.kept: list[tuple[np.ndarray, Any, list[Any]]] = []
+
+    def __call__(self, image: np.ndarray) -> tuple[Any, list[Any]]:
+        """`[H, W, 3]` uint8 to itself as a tensor and its maps."""
+        import torch
+
+        for known, x, maps in self.kept:
+            if known is image:
+                return x, maps
+        x = _tensor(image)
+        with torch.inference_mode():
+            maps = self.lpips.net(x, stages=4)
+        self.kept = [*self.kept[-1:], (image, x, maps)]
+        return x, maps
+
+
+_vgg = lru_cache(maxsize=1)(_Vgg)
+
+
 def _load_wasserstein(sigma: float) -> Callable[[Path | None], Compare]:
     def load(weights: Path | None) -> Compare:
+        import torch
+
         from ..metrics.wasserstein import WassersteinDistortion
 
-        return _Deep(WassersteinDistortion.load(weights, sigma))
+        vgg = _vgg(weights)
+        metric = WassersteinDistortion(vgg.lpips, sigma)
+        last: list[tuple[np.ndarray, Any]] = []  # the original and its statistics
+
+        def compare(original: np.ndarray, image: np.ndarray) -> float | None:
+            if min(original.shape[:2]) < metric.min_side:
+                return None
+            with torch.inference_mode():
+                if not last or last[0][0] is not original:
+                    last[:] = [(original, metric.statistics(*vgg(original)))]
+                return float(metric.distance(last[0][1], metric.statistics(*vgg(image))))
+
+        return compare
 
     return load
 
@@ -165,17 +206,16 @@ PATCH = 64
 
 def load_patch_features(weights: Path | None) -> Features:
     """`[H, W, 3]` uint8 to patch features `[P, 256]` float16; P is 0 for less than one patch."""
-    import torch
+    from ..metrics.perceptual import patch_means
 
-    from ..metrics.perceptual import PatchFeatures
-
-    net = PatchFeatures.load(weights, PATCH)
+    vgg = _vgg(weights)
 
     def features(image: np.ndarray) -> np.ndarray:
         if min(image.shape[:2]) < PATCH:
             return np.zeros((0, 256), np.float16)
-        with torch.inference_mode():
-            return net(_tensor(image)).numpy().astype(np.float16)
+        _, maps = vgg(image)
+        found: np.ndarray = patch_means(maps[2], PATCH).numpy().astype(np.float16)
+        return found
 
     return features
 

@@ -264,8 +264,12 @@ class PatchFeatures(nn.Module):
         if not rows * columns:
             raise ValueError(f"picture of {x.shape[3]}x{x.shape[2]} pixels: no whole patch")
         x = x[:, :, : rows * self.patch, : columns * self.patch]
-        grid = F.avg_pool2d(self.net(x, stages=3)[-1], self.patch // 4)  # relu3_3 is at stride 4
-        return grid.permute(0, 2, 3, 1).flatten(0, 2)
+        return patch_means(self.net(x, stages=3)[-1], self.patch)
+
+
+def patch_means(relu3_3: Tensor, patch: int) -> Tensor:
+    """Means `[P, C]` of a map `[N, C, h, w]` at stride 4 over whole patches of so many pixels."""
+    return F.avg_pool2d(relu3_3, patch // 4).permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

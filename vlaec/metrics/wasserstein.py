@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,14 @@ STAGES = 4  # of VGG16: relu1_2, relu2_2, relu3_3, relu4_3
 PIXEL_SCALE = 0.23
 # A variance below this is not seen; it also bounds the gradient of the root.
 VARIANCE_FLOOR = 5e-7
+
+
+class Window(NamedTuple):
+    """Local statistics of a map, `[N, C, h, w]` each; a window of one pixel has no deviation."""
+
+    weight: float  # in the sum over windows
+    mean: Tensor
+    deviation: Tensor | None
 
 
 class WassersteinDistortion(nn.Module):
@@ -49,46 +58,56 @@ class WassersteinDistortion(nn.Module):
         """
         return cls(LPIPS.load(folder, "vgg"), sigma)
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """`[N, 3, H, W]` in [0, 1] to five maps `[N, C, h, w]`, the first of them the picture."""
-        return [(x - 0.5) / PIXEL_SCALE, *self.net(x, stages=STAGES)]
+    def features(self, x: Tensor) -> list[list[Window]]:
+        """`[N, 3, H, W]` in [0, 1] to statistics of five maps, the picture itself first."""
+        return self.statistics(x, self.net(x, stages=STAGES))
 
-    def distance(self, fa: Sequence[Tensor], fb: Sequence[Tensor]) -> Tensor:
-        """Distances `[N]` between two lists of `features`: the sum over the maps."""
-        layers = [self._layer(a.float(), b.float()) for a, b in zip(fa, fb, strict=True)]
+    def statistics(self, x: Tensor, maps: Sequence[Tensor]) -> list[list[Window]]:
+        """Statistics of a picture `[N, 3, H, W]` and of its maps, computed by the caller."""
+        return [self._windows(m.float()) for m in ((x - 0.5) / PIXEL_SCALE, *maps)]
+
+    def distance(self, fa: Sequence[list[Window]], fb: Sequence[list[Window]]) -> Tensor:
+        """Distances `[N]` between two lists of `features`: the sum over maps and windows."""
+        layers = [
+            a.weight * _apart(a, b)
+            for map_a, map_b in zip(fa, fb, strict=True)
+            for a, b in zip(map_a, map_b, strict=True)
+        ]
         return torch.stack(layers).sum(0)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances `[N]` between pictures `[N, 3, H, W]` in [0, 1]."""
         return self.distance(self.features(a), self.features(b))
 
-    def _layer(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distance `[N]` of one map `[N, C, h, w]`: that of the two nearest dyadic windows."""
-        total = a.new_zeros(len(a))
-        squares = a.square(), b.square()
-        means: tuple[Tensor, Tensor] = (a, b)
-        for level in range(math.ceil(self.log_sigma) + 1):
+    def _windows(self, x: Tensor) -> list[Window]:
+        """Statistics of a map `[N, C, h, w]` in the two dyadic windows nearest to sigma."""
+        found, mean, square = [], x, x.square()
+        last = math.ceil(self.log_sigma)
+        for level in range(last + 1):
             weight = max(0.0, 1 - abs(self.log_sigma - level))
             if level:
-                if level > 1:
-                    means = (means[0][..., ::2, ::2], means[1][..., ::2, ::2])
-                    squares = (squares[0][..., ::2, ::2], squares[1][..., ::2, ::2])
-                means = (lowpass(means[0]), lowpass(means[1]))
-                squares = (lowpass(squares[0]), lowpass(squares[1]))
+                # What only the next level reads is computed where that reads it.
+                stride = 1 if weight or level == last else 2
+                mean, square = lowpass(mean, stride), lowpass(square, stride)
             if weight:
-                apart = (means[0] - means[1]).square()
-                if level:
-                    deviations = [
-                        (s - m.square()).clamp_min(VARIANCE_FLOOR).sqrt()
-                        for s, m in zip(squares, means, strict=True)
-                    ]
-                    apart = apart + (deviations[0] - deviations[1]).square()
-                total = total + weight * apart.mean((1, 2, 3))
-        return total
+                variance = (square - mean.square()).clamp_min(VARIANCE_FLOOR)
+                found.append(Window(weight, mean, variance.sqrt() if level else None))
+            if level and weight and level < last:
+                mean, square = mean[..., ::2, ::2], square[..., ::2, ::2]
+        return found
 
 
-def lowpass(x: Tensor) -> Tensor:
+def _apart(a: Window, b: Window) -> Tensor:
+    """Mean squared distance `[N]` of means and of deviations."""
+    apart = (a.mean - b.mean).square()
+    if a.deviation is not None and b.deviation is not None:
+        apart = apart + (a.deviation - b.deviation).square()
+    return apart.mean((1, 2, 3))
+
+
+def lowpass(x: Tensor, stride: int = 1) -> Tensor:
     """Binomial filter [1 2 1] / 4 along rows and columns of [N, C, H, W]; edges are repeated."""
+    taps = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
     x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    x = (x[..., :-2, :] + x[..., 2:, :] + 2 * x[..., 1:-1, :]) / 4
-    return (x[..., :-2] + x[..., 2:] + 2 * x[..., 1:-1]) / 4
+    return F.conv2d(x, kernel, stride=stride, groups=x.shape[1])
