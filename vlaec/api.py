@@ -35,8 +35,8 @@ KINDS = ("pil", "numpy", "torch", "picture")
 
 def compress(
     image: ImageLike,
-    *,
     quality: float = 50,
+    *,
     model: str | None = None,
     effort: int = 0,
     size: int | str | None = None,
@@ -89,8 +89,8 @@ def compress_batch(
 
 def decompress(
     data: FileLike,
-    *,
     texture: float | None = None,
+    *,
     seed: int | None = None,
     as_: str = "pil",
 ) -> Any:

@@ -17,11 +17,15 @@ from .errors import OutputError, UsageError
 def read_bytes(path: str) -> bytes:
     """The whole file, or standard input for `-`. Raises UsageError if it cannot be read."""
     if path == "-":
+        if _is_closed(sys.stdin):
+            raise UsageError("cannot read standard input: it is closed")
         return sys.stdin.buffer.read()
+    if not path:
+        raise UsageError("the name of a file is empty")
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
 
 
 def check_output(path: str, force: bool, source: str = "-") -> None:
@@ -30,7 +34,11 @@ def check_output(path: str, force: bool, source: str = "-") -> None:
     Also refuses `source`, the input, as the output: with `force`, it would destroy the original.
     """
     if path == "-":
+        if _is_closed(sys.stdout):
+            raise OutputError("cannot write standard output: it is closed")
         return
+    if not path:
+        raise OutputError("the name of the output is empty")
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {folder}")
@@ -53,6 +61,8 @@ def write_atomically(path: str, data: bytes, force: bool = False) -> None:
     OutputError; no temporary file is left behind by it, nor by an interrupt.
     """
     if path == "-":
+        if _is_closed(sys.stdout):
+            raise OutputError("cannot write standard output: it is closed")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
@@ -111,6 +121,11 @@ def write_folder(path: str, contents: Iterable[tuple[str, bytes]], force: bool =
         raise _exists(path) from error
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _is_closed(stream: object) -> bool:
+    """True for a standard stream that the caller has closed; see `cli.streams`."""
+    return stream is None or getattr(stream, "closed_by_caller", False)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

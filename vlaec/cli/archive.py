@@ -13,7 +13,7 @@ import click
 from .. import files
 from ..errors import UsageError
 from .flags import force_option, json_option, quiet_option, source_argument, verbose_option
-from .terminal import check_names, check_streams, progress_bar, remark, show
+from .terminal import check_names, check_streams, note, progress_bar, remark, show
 
 if TYPE_CHECKING:
     from ..sets.container import Info
@@ -70,15 +70,17 @@ def create(
     from ..sets import images as image_sets
 
     archiver = archive.load_archiver(zoo.find(name=model).id)
-    images, names = image_sets.read(source, archiver.config.kind == "colour")
+    images, names, notes = image_sets.read(source, archiver.config.kind == "colour")
     start = time.perf_counter()
     with progress_bar("archiving") as progress:
         data = archiver.create(images, lossy, seed or 0, names, progress)
     seconds = time.perf_counter() - start
     files.write_atomically(output, data, force)
+    for text in notes:
+        note(f"{show(source)}: {text}")
     facts = _facts(archive_container.info(data))
     if as_json:
-        more = {"input": source, "output": output, "seconds": round(seconds, 3)}
+        more = {"input": source, "output": output, "seconds": round(seconds, 3), "notes": notes}
         click.echo(json.dumps({**more, **facts}))
         return
     remark(f"{show(source)} -> {show(output)}: {_sentence(facts)}, {seconds:.1f} s")

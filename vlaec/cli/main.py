@@ -17,6 +17,7 @@ from .bench import bench
 from .compress import compress
 from .decompress import decompress
 from .info import info, models
+from .streams import fill_closed
 from .version import versions
 
 TRACEBACK = "VLAEC_TRACEBACK"
@@ -95,5 +96,6 @@ def main() -> NoReturn:
     def stop(signum: int, frame: Any) -> NoReturn:
         raise SystemExit(128 + signum)  # unlike the default action, runs the clean-up of `files`
 
+    fill_closed()
     signal.signal(signal.SIGTERM, stop)
     cli.main(prog_name="vlaec")

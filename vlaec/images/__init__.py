@@ -6,6 +6,7 @@ What the codec sees is always 8 bits and three channels; what it must give back 
 from __future__ import annotations
 
 from .alpha import decode_alpha, encode_alpha
+from .finish import orientation
 from .formats import INPUT_SUFFIXES, OUTPUT_FORMATS, is_picture
 from .options import STRIPPABLE, Encoded, ReadOptions, WriteOptions
 from .picture import METADATA, Picture
@@ -27,6 +28,7 @@ __all__ = [
     "encode_alpha",
     "from_pillow",
     "is_picture",
+    "orientation",
     "read",
     "to_bytes",
     "to_pillow",

@@ -53,6 +53,11 @@ def finish(planes: Planes, found: Found, reduced: bool, options: ReadOptions) ->
     )
 
 
+def orientation(picture: Picture) -> int:
+    """Orientation 1..8 that the EXIF block of a picture asks for; 1 is upright."""
+    return exif.orientation(picture.exif)
+
+
 def turned(plane: np.ndarray, orientation: int) -> np.ndarray:
     """[H, W, ...] as it is to be seen, from an EXIF orientation of 1..8."""
     if orientation in (5, 6, 7, 8):
