@@ -158,6 +158,23 @@ _STAGED = Recipe(
 # One residual block more than `small` at strides 4 and 16: it may start from it (`--init`).
 _DEEP = replace(PRESETS["small"], analysis_depth=(3, 2, 3), synthesis_depth=(4, 3, 3))
 
+# Dissimilarity beside the MSE makes files larger at equal lambda; and where the two meet, those of
+# the first were smaller by a fifth. Hence lambdas of their own.
+_LOW = replace(_DEEP, lambda_min=0.0001, lambda_max=0.9)
+_HIGH = replace(_DEEP, lambda_min=0.00018, lambda_max=0.106)
+
+# Weights with which texture is trained as a distribution: none of them punishes another sample, but
+# LPIPS, and the energy score pays for it. The small ones mend single faults: coloured pixels
+# (variance) and grids (lattice). Temperature 1: what is learned is what is drawn.
+_SAMPLED = {
+    "wd": 1.0,
+    "ged": 0.15,
+    "lpips": 1.5,
+    "variance": 0.04,
+    "lattice": 0.02,
+    "nll": 0.03,
+}
+
 # Structure and texture together, with a little of the texture's gradient for z, then the texture
 # (stage C). Sizes and rates are those for a finished model (`--init`), to make it better for a part
 # of the qualities.
@@ -189,10 +206,18 @@ _TUNED = replace(
     crops={"vgg_lpips": 3, "nll": 6},
 )
 
+_SAMPLED_C = replace(
+    _TUNED,
+    structure_until=0.0,
+    heat=1.25,
+    weights=_SAMPLED,
+    crops={"maps": 6, "nll": 6},
+)
+
 # One model for all qualities, for minutes on a GPU (`bin/train-gpu`): stage A from the principal
 # components, with large batches; then stages B and C from what it leaves.
 _ONE = Recipe(
-    model=replace(_DEEP, level_path=True, lambda_min=0.00012, lambda_max=0.11),
+    model=replace(_DEEP, level_path=True, lambda_min=0.00012, lambda_max=0.11, temperature=1.0),
     start="klt",
     optimiser="soap",
     learning_rate=1.4e-3,
@@ -215,14 +240,8 @@ RECIPES: dict[str, Recipe] = {
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
     ),
     "small": replace(_STAGED, model=PRESETS["small"], texture_crop=96),
-    # Dissimilarity beside the MSE makes files larger at equal lambda; and where the two meet, those
-    # of the first were smaller by a fifth. Hence lambdas of their own.
-    "small-low": replace(
-        _TUNED, qualities=(0.0, 0.48), model=replace(_DEEP, lambda_min=0.0001, lambda_max=0.9)
-    ),
-    "small-high": replace(
-        _TUNED, qualities=(0.42, 1.0), model=replace(_DEEP, lambda_min=0.00018, lambda_max=0.106)
-    ),
+    "small-low": replace(_TUNED, qualities=(0.0, 0.48), model=_LOW),
+    "small-high": replace(_TUNED, qualities=(0.42, 1.0), model=_HIGH),
     "base": replace(
         _TUNED,
         model=PRESETS["base"],
@@ -247,17 +266,16 @@ RECIPES: dict[str, Recipe] = {
         structure_until=0.5,
         texture_start="mean",
         texture_crops=16,
-        encoder_share=0.5,
-        heat=1.43,
-        weights={
-            "ms_ssim": 1000.0,
-            "lpips": 1.0,
-            "wd": 1.0,
-            "ged": 0.15,
-            "variance": 0.04,
-            "lattice": 0.02,
-            "nll": 0.02,
-        },
-        crops={"maps": 8},
+        encoder_share=1.0,
+        heat=1.25,
+        weights=_SAMPLED | {"ms_ssim": 1000.0},
+        crops={"maps": 16},
+    ),
+    # Stage C alone, from the weights of `small-low` or `small-high`: what chance decides.
+    "small-low-sampled": replace(
+        _SAMPLED_C, qualities=(0.0, 0.48), model=replace(_LOW, temperature=1.0)
+    ),
+    "small-high-sampled": replace(
+        _SAMPLED_C, qualities=(0.42, 1.0), model=replace(_HIGH, temperature=1.0)
     ),
 }
