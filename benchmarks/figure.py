@@ -1,50 +1,67 @@
-"""The README's picture: original, texture 0 and default texture of one file, side by side.
+"""The README's pictures: squares of photographs as original, AVIF at its best, texture 0, default.
 
-python -m benchmarks.figure examples/photo.png --quality 30 --out docs/photo.png
+    python -m benchmarks.figure FILE:X,Y ... --bpp 0.15 --out docs/photo.jpg
+
+One row for each photograph. All files of a row are of equal size, within 1 %; the whole photograph
+is compressed, and a square of it is shown.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-import vlaec
+from vlaec.bench.codecs import make_codec
+from vlaec.bench.search import bits_per_pixel, match_rate
 
-LABEL = 26  # height of a caption, pixels
+LABEL, GAP = 22, 4  # pixels
+
+
+def panels(image: np.ndarray, bpp: float) -> dict[str, np.ndarray]:
+    """Captions and pictures [H, W, 3] of one row."""
+    avif, vlaec = make_codec("avif:best"), make_codec("vlaec")
+    _, theirs = match_rate(avif, image, bpp)
+    _, ours = match_rate(vlaec, image, bpp)
+
+    def size(data: bytes) -> str:
+        return f"{len(data) / 1000:.1f} kB, {bits_per_pixel(data, image):.2f} bpp"
+
+    return {
+        "original": image,
+        f"AVIF, {size(theirs)}": avif.decode(theirs),
+        f"vlaec, {size(ours)}, texture 0": vlaec.decoders()["vlaec texture=0"](ours, 1),
+        "the same file, with texture": vlaec.decode(ours),
+    }
 
 
 def main() -> None:
     """Draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path)
-    parser.add_argument("--quality", type=float, default=30)
-    parser.add_argument("--crop", type=int, nargs=4, metavar=("X", "Y", "W", "H"))
+    parser.add_argument("photographs", nargs="+", metavar="FILE:X,Y")
+    parser.add_argument("--side", type=int, default=240, help="of the squares, in pixels")
+    parser.add_argument("--bpp", type=float, default=0.15)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-
-    with Image.open(args.image) as image:
-        original = image.convert("RGB")
-    data = vlaec.compress(original, quality=args.quality)
-    png = io.BytesIO()
-    original.save(png, "png")
-    bpp = 8 * len(data) / (original.width * original.height)
-    panels = {
-        f"original, PNG {len(png.getvalue()) / 1024:.0f} KiB": original,
-        f"{len(data) / 1024:.1f} KiB ({bpp:.2f} bpp), texture 0": vlaec.decompress(data, texture=0),
-        "the same file, default texture": vlaec.decompress(data),
-    }
-    x, y, w, h = args.crop or (0, 0, original.width, original.height)
-    sheet = Image.new("RGB", (len(panels) * (w + 4) - 4, h + LABEL), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(14)
-    for i, (caption, picture) in enumerate(panels.items()):
-        left = i * (w + 4)
-        sheet.paste(picture.crop((x, y, x + w, y + h)), (left, LABEL))
-        draw.text((left + 4, 5), caption, "black", font)
-    sheet.save(args.out, optimize=True)
+    side: int = args.side
+    rows = []
+    for photograph in args.photographs:
+        name, _, corner = photograph.rpartition(":")
+        x, y = map(int, corner.split(","))
+        with Image.open(name) as image:
+            row = panels(np.array(image.convert("RGB")), args.bpp)
+        rows.append({text: p[y : y + side, x : x + side] for text, p in row.items()})
+    width, height = len(rows[0]) * (side + GAP) - GAP, len(rows) * (side + LABEL)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for i, row in enumerate(rows):
+        for j, (caption, pixels) in enumerate(row.items()):
+            left, top = j * (side + GAP), i * (side + LABEL)
+            draw.text((left + 2, top + 3), caption, "black", font)
+            sheet.paste(Image.fromarray(pixels), (left, top + LABEL))
+    sheet.save(args.out, quality=95, subsampling=0)
 
 
 if __name__ == "__main__":
