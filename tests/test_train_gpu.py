@@ -9,6 +9,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from vlaec.train.gpu import main
 from vlaec.train.photo import held_out, session
 from vlaec.train.photo.data import photo_paths
 from vlaec.train.photo.parts import read_parts, write_parts
+from vlaec.train.photo.pool import PagePool
 from vlaec.train.photo.recipe import Recipe
 from vlaec.train.photo.start import start_texture
 
@@ -29,8 +31,6 @@ TINY = replace(
     start="klt",
     optimiser="soap",
     sampler_from=1.0,
-    drawn=0.5,
-    page_pool=8,
 )
 TEXTURE = replace(TINY, sampler_from=0.0, structure_until=0.5, texture_start="mean")
 
@@ -50,7 +50,7 @@ def attempt(stage: str, photos: Path, folder: Path, recipe: Recipe, **given: obj
     out = folder / f"out-{stage}"
     arguments = {"data": photos, "run": folder / "run", "out": out, "recipe": str(file)}
     none = dict.fromkeys(["weights", "init", "batch", "crop", "optimiser"])
-    flags = {"careful": False, "again": False, "device": "cpu", "deadline": time.time() + 6}
+    flags = {"careful": False, "again": False, "device": "cpu", "deadline": time.time() + 3}
     settings = {**none, **flags, **arguments, **given}
     session.Session(Namespace(stage=stage, **settings)).run()
     return out
@@ -191,9 +191,24 @@ def test_the_second_network_starts_as_the_first(photos: Path, tmp_path: Path) ->
 def test_a_worker_that_dies_is_followed_by_another(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # The first attempt finds no such recipe, nor do the others: all are tried, none for long.
+    # The first attempt finds no such recipe, nor does the second.
     monkeypatch.setattr("vlaec.train.gpu.LEAST", 1)
+    monkeypatch.setattr("vlaec.train.gpu.ATTEMPTS", ([], ["--careful"]))
     arguments = ["--data", str(photos), "--seconds", "60", "--device", "cpu", "--recipe", "absent"]
     folders = ["--out", str(tmp_path / "out"), "--run", str(tmp_path / "run")]
     assert main(["a", *arguments, *folders]) == 1
-    assert "attempt 3 ended" in capfd.readouterr().out
+    assert "attempt 2 ended" in capfd.readouterr().out
+
+
+def test_pages_drawn_ahead(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    pool = PagePool(10, 32, (1, 2), torch.device("cpu"))
+    crops = pool.crops(50, random)
+    assert crops.shape == (50, 32, 32, 3) and crops.dtype == torch.uint8
+    assert pool.pages is not None and pool.pages.shape == (10, 40, 40, 3)
+    everywhere = pool.pages.unfold(1, 32, 1).unfold(2, 32, 1).flatten(0, 2)  # [.., 3, 32, 32]
+    for crop in crops:
+        assert bool((everywhere == crop.permute(2, 0, 1)).flatten(1).all(1).any())
+    assert len(crops.flatten(1).unique(dim=0)) > 20
+    again = PagePool(10, 32, (1, 2), torch.device("cpu"))
+    assert torch.equal(again.crops(50, np.random.default_rng(0)), crops)

@@ -26,7 +26,7 @@ from .trainer import Trainer
 
 STAGES = {"a": "one", "bc": "one-texture"}
 # Seconds at the end for the last checkpoint, the table and the files.
-RESERVE = {"cuda": 14.0, "cpu": 8.0}
+RESERVE = {"cuda": 12.0, "cpu": 8.0}
 PACK_SECONDS = 45
 SAVE_SECONDS = 60
 
