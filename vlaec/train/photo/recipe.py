@@ -268,8 +268,10 @@ RECIPES: dict[str, Recipe] = {
         texture_crops=16,
         encoder_share=1.0,
         heat=1.25,
-        weights=_SAMPLED | {"ms_ssim": 1000.0},
+        # Three times as much as alone: the encoder hears the eye's losses beside the rate.
+        weights={name: 3 * weight for name, weight in _SAMPLED.items()} | {"ms_ssim": 1000.0},
         crops={"maps": 16},
+        jacobi_steps=12,
     ),
     # Stage C alone, from the weights of `small-low` or `small-high`: what chance decides.
     "small-low-sampled": replace(
