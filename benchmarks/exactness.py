@@ -31,7 +31,7 @@ def latent_hash(data: bytes) -> str:
     shape = codec.latent_shape(parsed.header.height, parsed.header.width)
     stack, quality = parsed.stack, parsed.header.quality_hundredths
     z, _ = own.coder.decode(stack.words, stack.bits_back, shape, quality)
-    if codec.latent_crc(z) != parsed.header.z_crc:
+    if parsed.header.checksum(codec.latent_bytes(z)) != parsed.header.z_crc:
         raise SystemExit("another latent than the encoder's")
     return hashlib.sha256(z.tobytes()).hexdigest()
 

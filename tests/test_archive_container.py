@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vlaec.errors import BadFileError
 from vlaec.sets import container as archive_container
-from vlaec.sets.container import MAX_INITIAL, Archive, Header, Stack, info, pack, unpack
+from vlaec.sets.container import MAX_BLOCK, MAX_INITIAL, Archive, Header, Stack, info, pack, unpack
 
 HEADER = Header(
     count=7,
@@ -35,7 +35,7 @@ WORDS = struct.pack("<III", 1, 2**32 - 1, 0x12345678)
 def header_bytes(**fields: object) -> bytes:
     """A header with a right CRC around fields that `Header` itself would refuse."""
     values = {
-        **{"version": 1, "flags": 0, "count": 7, "height": 28, "width": 20},
+        **{"version": 2, "flags": 0, "count": 7, "height": 28, "width": 20},
         **{"model_id": HEADER.model_id, "seed": 9, "crc": 0xDEADBEEF},
         **fields,
     }
@@ -48,7 +48,13 @@ def chunk(kind: bytes, payload: bytes) -> bytes:
     return body + struct.pack("<I", zlib.crc32(body))
 
 
-SMALL = header_bytes() + chunk(b"S", NUMBERS + WORDS)
+S = chunk(b"S", NUMBERS + WORDS)
+SMALL = header_bytes() + S
+
+
+def around(*chunks: bytes) -> bytes:
+    """A file with these chunks before its end."""
+    return header_bytes() + b"".join(chunks) + S
 
 
 @st.composite
@@ -89,8 +95,8 @@ def test_layout_is_the_documented_one() -> None:
     lossy = Archive(replace(LOSSY, colour=True), STACK, steps=b"\x00\xff", names=NAMES)
     names = b"\x01" + zlib.compress("\0".join(NAMES).encode(), 9)
     raw = b"\x00" + "\0".join(NAMES).encode()
-    expected = header_bytes(flags=3) + chunk(b"S", NUMBERS + WORDS) + chunk(b"Q", b"\x00\xff")
-    assert pack(lossy) == expected + chunk(b"n", min(names, raw, key=len))
+    expected = header_bytes(flags=3) + chunk(b"Q", b"\x00\xff")
+    assert pack(lossy) == expected + chunk(b"n", min(names, raw, key=len)) + S
     assert len(header_bytes()) == 34
 
 
@@ -120,14 +126,14 @@ def test_every_flipped_byte_is_detected() -> None:
 
 
 def test_every_truncation_is_detected() -> None:
-    data = pack(Archive(LOSSY, STACK, steps=b"\x05"))
+    data = pack(Archive(LOSSY, STACK, steps=b"\x05", names=NAMES))
     for length in range(len(data)):
         with pytest.raises(BadFileError):
             unpack(data[:length])
 
 
 def with_names(*names: str) -> bytes:
-    return SMALL + chunk(b"n", b"\x00" + "\0".join(names).encode())
+    return around(chunk(b"n", b"\x00" + "\0".join(names).encode()))
 
 
 def stack_chunk(*numbers: int) -> bytes:
@@ -139,17 +145,19 @@ def stack_chunk(*numbers: int) -> bytes:
     [
         (b"", "empty"),
         (b"VLAE" + bytes(50), "not a .vlaa file"),
-        (b"VLAA\x02", "version 2 and needs a newer"),
+        (b"VLAA\x03", "version 3 and needs a newer"),
         (header_bytes(version=0), "no format version 0"),
         (header_bytes(flags=4), "newer"),
         (header_bytes(count=0), "no pixels"),
         (header_bytes(width=0), "no pixels"),
         (header_bytes(count=2**32 - 1), "values"),
-        (header_bytes(), "data is missing"),
+        (header_bytes(), "end is missing"),
+        (header_bytes(version=1), "data is missing"),
+        (SMALL + chunk(b"n", b""), "follows its end"),
         (SMALL + b"\x00", "within a chunk"),
-        (SMALL + chunk(b"S", NUMBERS), "two chunks of type S"),
-        (SMALL + chunk(b"X", b""), "newer vlaec .chunk X"),
-        (SMALL + chunk(b"Q", b"\x01"), "belong to lossy"),
+        (around(S), "two chunks of type S"),
+        (around(chunk(b"X", b"")), "newer vlaec .chunk X"),
+        (around(chunk(b"Q", b"\x01")), "belong to lossy"),
         (header_bytes(flags=2) + chunk(b"S", NUMBERS + WORDS), "belong to lossy"),
         (header_bytes() + chunk(b"S", b"\x00"), "cut short"),
         (header_bytes() + chunk(b"S", NUMBERS + WORDS[:-1]), "whole number"),
@@ -167,8 +175,9 @@ def stack_chunk(*numbers: int) -> bytes:
         (with_names(*"abcdef", ""), "names"),
         (with_names(*"abcdef", "A"), "names"),
         (with_names(*"abcdef", "g\n"), "names"),
-        (SMALL + chunk(b"n", b"\x00\xff\xfe"), "UTF-8"),
-        (SMALL + chunk(b"n", b"\x02abc"), "names chunk"),
+        (stack_chunk(0, 1, 0x81, 0x08), "do not make up"),
+        (around(chunk(b"n", b"\x00\xff\xfe")), "UTF-8"),
+        (around(chunk(b"n", b"\x02abc")), "names chunk"),
     ],
 )
 def test_bad_files_have_clear_errors(data: bytes, message: str) -> None:
@@ -177,5 +186,41 @@ def test_bad_files_have_clear_errors(data: bytes, message: str) -> None:
 
 
 def test_unknown_optional_chunks_are_skipped() -> None:
-    facts = info(SMALL + chunk(b"z", b"later"))
+    facts = info(around(chunk(b"z", b"later")))
     assert facts.sizes["unknown"] == 14 and archive_container.unpack(SMALL).names is None
+
+
+BAD_NAMES = ["NUL", "con.png", "Com1.tar.gz", "a.", "a ", " a", "AUX .png", "x" * 256, "LPT\u00b2"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_some_system_cannot_hold_are_refused(name: str) -> None:
+    assert not archive_container.safe_names((name,))
+    with pytest.raises(BadFileError, match="names"):
+        unpack(with_names(*"abcdef", name))
+
+
+def test_names_that_some_system_takes_for_the_same_are_refused() -> None:
+    for twins in (("\u00e9", "e\u0301"), ("STRASSE", "stra\u00dfe"), ("\ufb01", "fi")):
+        assert not archive_container.safe_names(twins)
+        assert all(archive_container.safe_names((name,)) for name in twins)
+    assert archive_container.safe_names(
+        ("console.png", "nul-1.png", "\u00e9.png", ".hidden", "a b")
+    )
+
+
+def test_version_1_is_read_and_written_as_it_was() -> None:
+    old = replace(LOSSY, version=1)
+    names = tuple(f"nul.{i}" for i in range(7))  # version 2 would refuse them
+    made = pack(Archive(old, STACK, b"\x05", names))
+    assert made[4] == 1 and made[34:35] == b"S"
+    assert unpack(made).names == names and info(made).version == 1
+    assert old.checksum(b"z") == zlib.crc32(b"z") != LOSSY.checksum(b"z")
+
+
+def test_blocks_are_bounded() -> None:
+    header = replace(HEADER, count=MAX_BLOCK + 1)
+    with pytest.raises(BadFileError, match="a block of more than"):
+        unpack(pack(Archive(header, replace(STACK, blocks=(MAX_BLOCK + 1,)))))
+    split = replace(STACK, blocks=(MAX_BLOCK, 1))
+    assert unpack(pack(Archive(header, split))).stack.blocks == (MAX_BLOCK, 1)

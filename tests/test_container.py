@@ -37,7 +37,7 @@ def small(alpha: bytes | None = None, **metadata: bytes) -> bytes:
 def header_bytes(**fields: object) -> bytes:
     """A header with a right CRC around fields that `Header` itself would refuse."""
     values = {
-        **{"version": 1, "flags": 0, "width": 600, "height": 400, "quality": 5000},
+        **{"version": 2, "flags": 0, "width": 600, "height": 400, "quality": 5000},
         **{"model_id": b"12345678", "seed": 0, "texture": 0, "crc": 0},
         **fields,
     }
@@ -48,6 +48,14 @@ def header_bytes(**fields: object) -> bytes:
 def chunk(kind: bytes, payload: bytes) -> bytes:
     body = struct.pack("<cI", kind, len(payload)) + payload
     return body + struct.pack("<I", zlib.crc32(body))
+
+
+Z = chunk(b"Z", b"\x60" + struct.pack("<hIII", -5, 1, 2**32 - 1, 0x12345678))
+
+
+def around(*chunks: bytes) -> bytes:
+    """A file with these chunks before its end."""
+    return header_bytes() + b"".join(chunks) + Z
 
 
 def assert_same(a: Container, b: Container) -> None:
@@ -86,9 +94,10 @@ def test_unpack_inverts_pack(made: Container) -> None:
 
 
 def test_layout_is_the_documented_one() -> None:
-    z = b"\x60" + struct.pack("<hIII", -5, 1, 2**32 - 1, 0x12345678)
     fields = {"model_id": HEADER.model_id, "seed": 7, "texture": 204, "crc": 0xDEADBEEF}
-    assert small() == header_bytes(**fields) + chunk(b"Z", z)
+    assert small(b"plane", xmp=b"x") == b"".join(
+        [header_bytes(**fields), chunk(b"A", b"plane"), chunk(b"x", b"\0x"), Z]
+    )
     assert len(header_bytes()) == 34
 
 
@@ -116,7 +125,7 @@ def test_every_flipped_byte_is_detected() -> None:
 
 
 def test_every_truncation_is_detected() -> None:
-    data = small()
+    data = small(alpha=b"plane", icc=b"profile" * 9, exif=b"x", cicp=b"abcd")
     for length in range(len(data)):
         with pytest.raises(BadFileError):
             unpack(data[:length])
@@ -128,29 +137,31 @@ def test_every_truncation_is_detected() -> None:
         (b"", "empty"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "not a .vlae file"),
         (b"VL", "truncated"),
-        (b"VLAE\x02", "version 2 and needs a newer"),
+        (b"VLAE\x03", "version 3 and needs a newer"),
         (header_bytes(version=0), "no format version 0"),
         (header_bytes(flags=2), "newer"),
         (header_bytes(width=2**31, height=2**31), "pixels"),
         (header_bytes(width=MAX_PIXELS + 1, height=1), "pixels"),
         (header_bytes(width=0), "no pixels"),
         (header_bytes(quality=10001), "quality"),
-        (header_bytes(), "picture's data is missing"),
-        (header_bytes() + chunk(b"i", b"\x00a"), "picture's data is missing"),
+        (header_bytes(), "end is missing"),
+        (header_bytes(version=1), "picture's data is missing"),
+        (header_bytes() + chunk(b"i", b"\x00a"), "end is missing"),
         (small() + b"\x00", "within a chunk"),
-        (small() + chunk(b"Z", b"\x00\x00\x00"), "two chunks of type Z"),
-        (small() + chunk(b"Q", b""), "newer vlaec .chunk Q"),
-        (small() + chunk(b"7", b""), "not a letter"),
+        (around(Z), "two chunks of type Z"),
+        (around() + chunk(b"i", b"\0a"), "follows its end"),
+        (around(chunk(b"Q", b"")), "newer vlaec .chunk Q"),
+        (around(chunk(b"7", b"")), "not a letter"),
         (header_bytes() + chunk(b"Z", b""), "count"),
         (header_bytes() + chunk(b"Z", b"\x00"), "whole number"),
         (header_bytes() + chunk(b"Z", b"\x00\x00\x00\x01"), "whole number"),
         (header_bytes() + chunk(b"Z", b"\x80\x00\x00\x00"), "count"),
         (header_bytes() + chunk(b"Z", b"\xff\xff\xff\xff\xff\x01\x00\x00"), "count"),
-        (small() + chunk(b"i", b""), "ICC"),
-        (small() + chunk(b"e", b"\x02abc"), "EXIF"),
-        (small() + chunk(b"x", b"\x01abc"), "XMP"),
-        (small() + chunk(b"x", b"\x01" + zlib.compress(b"abc")[:-1]), "XMP"),
-        (small() + chunk(b"x", b"\x01" + zlib.compress(b"abc") + b"!"), "XMP"),
+        (around(chunk(b"i", b"")), "ICC"),
+        (around(chunk(b"e", b"\x02abc")), "EXIF"),
+        (around(chunk(b"x", b"\x01abc")), "XMP"),
+        (around(chunk(b"x", b"\x01" + zlib.compress(b"abc")[:-1])), "XMP"),
+        (around(chunk(b"x", b"\x01" + zlib.compress(b"abc") + b"!")), "XMP"),
     ],
 )
 def test_bad_files_have_clear_errors(data: bytes, message: str) -> None:
@@ -161,7 +172,7 @@ def test_bad_files_have_clear_errors(data: bytes, message: str) -> None:
 def test_metadata_bombs_are_refused() -> None:
     bomb = zlib.compress(bytes(MAX_METADATA + 1))
     with pytest.raises(BadFileError, match="ICC"):
-        unpack(small() + chunk(b"i", b"\x01" + bomb))
+        unpack(around(chunk(b"i", b"\x01" + bomb)))
     with pytest.raises(BadImageError, match="ICC"):
         small(icc=bytes(MAX_METADATA + 1))
 
@@ -172,8 +183,8 @@ def test_metadata_is_squeezed_where_that_helps() -> None:
 
 
 def test_unknown_optional_chunks_are_skipped() -> None:
-    data = small() + chunk(b"q", b"from the future")
-    assert_same(unpack(data), unpack(small()))
+    data = around(chunk(b"q", b"from the future"))
+    assert_same(unpack(data), unpack(around()))
     assert container.info(data).sizes["unknown"] == 9 + 15
 
 
@@ -188,6 +199,7 @@ def test_unknown_optional_chunks_are_skipped() -> None:
         {"seed": 256},
         {"texture_255": -1},
         {"z_crc": 2**32},
+        {"version": 3},
     ],
 )
 def test_header_refuses_what_it_cannot_hold(fields: dict[str, object]) -> None:
@@ -199,8 +211,27 @@ def test_info_accounts_for_every_byte() -> None:
     data = small(alpha=b"plane", icc=b"p", exif=b"e", xmp=b"x")
     info = container.info(data)
     assert info.header == HEADER
-    assert list(info.sizes) == ["header", "stack", "alpha", "icc", "exif", "xmp"]
+    assert list(info.sizes) == ["header", "alpha", "icc", "exif", "xmp", "stack"]
     assert sum(info.sizes.values()) == info.total == len(data)
     assert (info.stack_bits, info.predicted_bits, info.bits_back) == (96, 101, 96)
     assert info.bpp == pytest.approx(8 * len(data) / 240000)
     assert (info.header.quality, info.header.texture) == (50.0, 0.8)
+
+
+def test_version_1_is_read_and_written_as_it_was() -> None:
+    old = replace(HEADER, version=1)
+    made = pack(Container(old, STACK, b"plane", {"xmp": b"x"}))
+    assert made[4] == 1 and made[34:35] == b"Z"
+    assert_same(unpack(made), Container(old, STACK, b"plane", {"xmp": b"x"}))
+    assert container.info(made).version == 1
+    assert old.checksum(b"latent") == zlib.crc32(b"latent")
+
+
+@given(st.binary(max_size=20), st.data())
+def test_the_checksum_covers_every_field(latent: bytes, data: st.DataObject) -> None:
+    fields = [field for field in vars(HEADER) if field not in ("z_crc", "version")]
+    field = data.draw(st.sampled_from(fields))
+    other = data.draw(headers.map(lambda header: getattr(header, field)))
+    forged = replace(HEADER, **{field: other})
+    assert (forged.checksum(latent) == HEADER.checksum(latent)) == (forged == HEADER)
+    assert replace(HEADER, z_crc=1).checksum(latent) == HEADER.checksum(latent)

@@ -25,22 +25,24 @@ def seal(header: bytes) -> bytes:
     return header + _CRC.pack(zlib.crc32(header))
 
 
-def check_header(data: bytes, magic: bytes, version: int, size: int, suffix: str) -> None:
-    """Raise BadFileError unless `data` starts with a sealed header of `size` bytes: the magic, a
-    byte with the version, anything."""
+def check_header(data: bytes, magic: bytes, newest: int, size: int, suffix: str) -> int:
+    """The version, 1 to `newest`, of a file that starts with a sealed header of `size` bytes: the
+    magic, a byte with the version, anything. Raises BadFileError for any other file."""
     if not data:
         raise BadFileError("the file is empty")
     if not data.startswith(magic[: len(data)]):
         raise BadFileError(f"not a {suffix} file")
     # Before the CRC: its place may depend on the version.
-    if len(data) > len(magic) and (found := data[len(magic)]) != version:
-        if found > version:
-            raise BadFileError(f"the file has format version {found} and needs a newer vlaec")
+    found = data[len(magic)] if len(data) > len(magic) else newest
+    if found > newest:
+        raise BadFileError(f"the file has format version {found} and needs a newer vlaec")
+    if found < 1:
         raise BadFileError(f"damaged file: there is no format version {found}")
     if len(data) < size + CRC_SIZE:
         raise BadFileError("truncated file: it ends within the header")
     if zlib.crc32(data[:size]) != _CRC.unpack_from(data, size)[0]:
         raise BadFileError("damaged file: the header's checksum is wrong")
+    return found
 
 
 def write_chunk(kind: bytes, payload: bytes) -> bytes:
@@ -53,11 +55,17 @@ def chunk_size(payload: bytes) -> int:
     return _CHUNK.size + len(payload) + CRC_SIZE
 
 
-def read_chunks(data: bytes, start: int, names: Mapping[bytes, str]) -> dict[bytes, bytes]:
+def read_chunks(
+    data: bytes, start: int, names: Mapping[bytes, str], last: bytes | None = None
+) -> dict[bytes, bytes]:
     """Payloads by type of the chunks from `start` to the end.
 
+    Args:
+        last: type of the chunk that ends every file, None where any may.
+
     Raises:
-        BadFileError: damage, a type that occurs twice, a mandatory one that is not in `names`.
+        BadFileError: damage, a type that occurs twice, a mandatory one that is not in `names`,
+            an end without the chunk that is to be the last.
     """
     chunks: dict[bytes, bytes] = {}
     for kind, payload in _walk(data, start):
@@ -65,7 +73,11 @@ def read_chunks(data: bytes, start: int, names: Mapping[bytes, str]) -> dict[byt
             raise BadFileError(f"damaged file: two chunks of type {kind.decode()}")
         if kind not in names and kind.isupper():
             raise BadFileError(f"the file needs a newer vlaec (chunk {kind.decode()})")
+        if last in chunks:
+            raise BadFileError("damaged file: something follows its end")
         chunks[kind] = payload
+    if last is not None and last not in chunks:
+        raise BadFileError("truncated file: its end is missing")
     return chunks
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -135,8 +135,9 @@ class Codec:
             model_id=bytes.fromhex(self.card.id),
             seed=0,
             texture_255=round(255 * strength),
-            z_crc=latent_crc(z),
+            z_crc=0,
         )
+        header = replace(header, z_crc=header.checksum(latent_bytes(z)))
         stack = Stack(coded.words, coded.bits_back, excess)
         alpha = None
         if picture.alpha is not None and picture.alpha.min() < 255:
@@ -165,7 +166,7 @@ class Codec:
         z, parameters = self.coder.decode(
             container.stack.words, container.stack.bits_back, shape, header.quality_hundredths
         )
-        if latent_crc(z) != header.z_crc:
+        if header.checksum(latent_bytes(z)) != header.z_crc:
             raise BadFileError(
                 f"the decoded latent is not the encoded one (model {self.card.name} "
                 f"{self.card.id}, torch {torch.__version__}): damaged file, or a fault here"
@@ -242,9 +243,9 @@ def latent_shape(height: int, width: int) -> tuple[int, int]:
     return -(-height // STRIDE), -(-width // STRIDE)
 
 
-def latent_crc(z: np.ndarray) -> int:
-    """CRC32 of z [C, h, w] as little-endian 16-bit integers in that order."""
-    return zlib.crc32(z.astype("<i2").tobytes())
+def latent_bytes(z: np.ndarray) -> bytes:
+    """z [C, h, w] as little-endian 16-bit integers in that order."""
+    return z.astype("<i2").tobytes()
 
 
 def _luma(rgb: np.ndarray) -> np.ndarray:

@@ -1,13 +1,15 @@
-"""The `.vlae` container, version 1: a fixed header, then chunks, each with its own CRC32.
+"""The `.vlae` container: a fixed header, then chunks, each with its own CRC32.
 
-Only this file and `vlaec.coding.chunks` know its bytes, and `docs/FORMAT.md` says the same.
-Everything is little-endian. Without metadata the container adds at most 48 bytes to the stack's
-words.
+Version 2 ends with the stack, so that a cut file is seen, and its checksum of the latent covers the
+header, too. Files of version 1 are read for ever. Only this file and `vlaec.coding.chunks` know its
+bytes, and `docs/FORMAT.md` says the same. Everything is little-endian. Without metadata the
+container adds at most 48 bytes to the stack's words.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -29,7 +31,7 @@ from ..errors import BadFileError, BadImageError
 from ..limits import MAX_METADATA, MAX_PIXELS
 
 MAGIC = b"VLAE"
-VERSION = 1
+VERSION = 2
 
 _HEADER = struct.Struct("<4sBBIIH8sBBI")
 _EXCESS = struct.Struct("<h")
@@ -53,7 +55,8 @@ class Header:
     model_id: bytes  # first 8 bytes of the SHA-256 of the weights
     seed: int  # 0..255, of the texture's noise
     texture_255: int  # default texture strength times 255
-    z_crc: int  # CRC32 of z as the codec defines it
+    z_crc: int  # see `checksum`
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -68,6 +71,8 @@ class Header:
             raise ValueError("seed and texture are one byte each")
         if not 0 <= self.z_crc < 2**32:
             raise ValueError("the CRC of z is not 32 bits")
+        if not 1 <= self.version <= VERSION:
+            raise ValueError(f"there is no format version {self.version}")
 
     @property
     def quality(self) -> float:
@@ -78,6 +83,14 @@ class Header:
     def texture(self) -> float:
         """Default texture strength, 0..1."""
         return self.texture_255 / 255
+
+    def checksum(self, latent: bytes) -> int:
+        """What `z_crc` must be: the CRC32 of the header's other fields and z, in version 1 of z.
+
+        Args:
+            latent: z [C, h, w] as little-endian 16-bit integers in that order.
+        """
+        return zlib.crc32(latent, 0 if self.version == 1 else zlib.crc32(_fixed(self)[:-4]))
 
 
 @dataclass(frozen=True)
@@ -141,26 +154,15 @@ class Info:
 
 def pack(container: Container) -> bytes:
     """Serialise. Raises BadImageError when a metadata block exceeds 64 MiB."""
-    header = container.header
-    fixed = _HEADER.pack(
-        MAGIC,
-        VERSION,
-        _GREY if header.grey else 0,
-        header.width,
-        header.height,
-        header.quality_hundredths,
-        header.model_id,
-        header.seed,
-        header.texture_255,
-        header.z_crc,
-    )
-    parts = [seal(fixed), write_chunk(b"Z", _pack_stack(container.stack))]
+    parts = []
     if container.alpha is not None:
         parts.append(write_chunk(b"A", container.alpha))
     for kind, name in _METADATA.items():
         if (block := container.metadata.get(name)) is not None:
             parts.append(write_chunk(kind, _pack_metadata(name, block)))
-    return b"".join(parts)
+    stack = write_chunk(b"Z", _pack_stack(container.stack))
+    parts.insert(0 if container.header.version == 1 else len(parts), stack)
+    return b"".join([seal(_fixed(container.header)), *parts])
 
 
 def unpack(data: bytes) -> Container:
@@ -183,27 +185,46 @@ def info(data: bytes) -> Info:
         name = _NAMES.get(kind, "unknown")
         sizes[name] = sizes.get(name, 0) + chunk_size(payload)
     bits = 32 * len(stack.words)
-    return Info(header, VERSION, stack.bits_back, bits, bits - stack.excess, sizes, len(data))
+    return Info(
+        header, header.version, stack.bits_back, bits, bits - stack.excess, sizes, len(data)
+    )
 
 
 def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
     """Header and payloads by chunk type, all CRCs checked."""
     header = _unpack_header(data)
-    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
+    last = None if header.version == 1 else b"Z"
+    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES, last)
     if b"Z" not in chunks:
         raise BadFileError("truncated file: the picture's data is missing")
     return header, chunks
 
 
 def _unpack_header(data: bytes) -> Header:
-    check_header(data, MAGIC, VERSION, _HEADER.size, ".vlae")
+    version = check_header(data, MAGIC, VERSION, _HEADER.size, ".vlae")
     _, _, flags, width, height, quality, model_id, seed, texture, z_crc = _HEADER.unpack_from(data)
     if flags & ~_GREY:
         raise BadFileError("the file uses flags of a newer vlaec")
     try:
-        return Header(width, height, bool(flags), quality, model_id, seed, texture, z_crc)
+        return Header(width, height, bool(flags), quality, model_id, seed, texture, z_crc, version)
     except ValueError as error:
         raise BadFileError(f"damaged file: {error}") from error
+
+
+def _fixed(header: Header) -> bytes:
+    """The header's fields as they stand in a file, without their own checksum."""
+    return _HEADER.pack(
+        MAGIC,
+        header.version,
+        _GREY if header.grey else 0,
+        header.width,
+        header.height,
+        header.quality_hundredths,
+        header.model_id,
+        header.seed,
+        header.texture_255,
+        header.z_crc,
+    )
 
 
 def _pack_stack(stack: Stack) -> bytes:

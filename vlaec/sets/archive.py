@@ -10,8 +10,8 @@ decoded by sampling x given z.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -109,10 +109,10 @@ class Archiver:
         steps = None
         if lossy:
             stack, z, steps = self._push_latents(x, report)
-            crc = _latent_crc(z)
+            content = _latent_bytes(z)
         else:
             stack = self._push_chain(x, report)
-            crc = zlib.crc32(images.tobytes())
+            content = images.tobytes()
         header = Header(
             count=len(x),
             height=self.config.height,
@@ -121,8 +121,9 @@ class Archiver:
             lossy=lossy,
             model_id=bytes.fromhex(self.card.id),
             seed=seed,
-            crc=crc,
+            crc=0,
         )
+        header = replace(header, crc=header.checksum(content))
         return pack(Archive(header, stack, steps, None if names is None else tuple(names)))
 
     def extract(
@@ -137,7 +138,7 @@ class Archiver:
         report = progress or _silent
         if archive.steps is not None:
             z = self._pop_latents(archive.stack, archive.steps)
-            if _latent_crc(z) != header.crc:
+            if header.checksum(_latent_bytes(z)) != header.crc:
                 raise BadFileError(self._mismatch("latent"))
             chosen = header.seed if seed is None else seed
             if not 0 <= chosen < 2**32:
@@ -146,7 +147,7 @@ class Archiver:
         if seed is not None:
             raise UsageError("a lossless archive has nothing to resample: --seed is for lossy ones")
         images = self._images(self._pop_chain(archive.stack, report))
-        if zlib.crc32(images.tobytes()) != header.crc:
+        if header.checksum(images.tobytes()) != header.crc:
             raise BadFileError(self._mismatch("images"))
         return images
 
@@ -187,6 +188,9 @@ class Archiver:
         parts: list[np.ndarray] = []
         done = 0
         for size in reversed(stack.blocks):
+            # A writer draws z from bits above a reserve, so none ever leaves less than that.
+            if self.coder.dimensions and reader.stack.num_valid_bits() < RESERVE_BITS:
+                raise BadFileError("damaged file: its data end before the last image")
             z = self.coder.code_latent(reader, every, size)
             parts.append(self.coder.pull_pixels(reader, z))
             try:
@@ -296,9 +300,9 @@ def _draw(stack: AnsCoder, posterior: Gaussians) -> tuple[AnsCoder, np.ndarray, 
     raise _TooFewBitsError(need[0] - available)
 
 
-def _latent_crc(z: np.ndarray) -> int:
-    """CRC32 of z [N, D] as little-endian 16-bit integers in that order."""
-    return zlib.crc32(z.astype("<i2").tobytes())
+def _latent_bytes(z: np.ndarray) -> bytes:
+    """z [N, D] as little-endian 16-bit integers in that order."""
+    return z.astype("<i2").tobytes()
 
 
 def _silent(_: float) -> None:

@@ -1,11 +1,15 @@
-"""The `.vlaa` container, version 1: a set of small images of one size as one file.
+"""The `.vlaa` container: a set of small images of one size as one file.
 
-Only this file and `vlaec.coding.chunks` know its bytes, and `docs/FORMAT.md` says the same.
+Version 2 ends with the stack, so that a cut file is seen, and its checksum covers the header, too.
+Files of version 1 are read for ever. Only this file and `vlaec.coding.chunks` know its bytes, and
+`docs/FORMAT.md` says the same.
 """
 
 from __future__ import annotations
 
 import struct
+import unicodedata
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +30,19 @@ from ..errors import BadFileError, UsageError
 from ..limits import MAX_VALUES
 
 MAGIC = b"VLAA"
-VERSION = 1
+VERSION = 2
 MAX_NAMES = 2**26  # bytes of all names together
 MAX_INITIAL = 2**24  # words that a stack is started with
+MAX_BLOCK = 2**10  # images that are coded together: bounds the reader's memory
+MAX_NAME = 255  # bytes of one name
 NOT_SENT = 255
 
 _HEADER = struct.Struct("<4sBBIHH8sII")
 _EXCESS = struct.Struct("<i")
 _COLOUR, _LOSSY = 1, 2
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+    f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789\u00b9\u00b2\u00b3"
+}
 _NAMES = {b"S": "stack", b"Q": "steps", b"n": "names"}
 
 
@@ -51,7 +60,8 @@ class Header:
     lossy: bool
     model_id: bytes  # first 8 bytes of the SHA-256 of the weights
     seed: int  # of what a lossy archive resamples, 32 bits
-    crc: int  # CRC32 of the images (lossless) or of z (lossy), as the codec defines it
+    crc: int  # see `checksum`
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.height < 1 or self.width < 1:
@@ -62,11 +72,22 @@ class Header:
             raise ValueError("the model id is not 8 bytes long")
         if not (0 <= self.seed < 2**32 and 0 <= self.crc < 2**32):
             raise ValueError("seed and CRC are 32 bits each")
+        if not 1 <= self.version <= VERSION:
+            raise ValueError(f"there is no format version {self.version}")
 
     @property
     def values(self) -> int:
         """Pixels times colours, of all images: the dimensions of bits/dim."""
         return self.count * self.height * self.width * (3 if self.colour else 1)
+
+    def checksum(self, content: bytes) -> int:
+        """What `crc` must be: the CRC32 of the header's other fields and of the content, in
+        version 1 of the content alone.
+
+        Args:
+            content: the images (lossless) or z (lossy), as the codec lays them out.
+        """
+        return zlib.crc32(content, 0 if self.version == 1 else zlib.crc32(_fixed(self)[:-4]))
 
 
 @dataclass(frozen=True)
@@ -130,13 +151,7 @@ class Info:
 
 def pack(archive: Archive) -> bytes:
     """Serialise. Raises UsageError when the names exceed 64 MiB."""
-    header = archive.header
-    flags = (_COLOUR if header.colour else 0) | (_LOSSY if header.lossy else 0)
-    sizes = (header.count, header.height, header.width)
-    parts = [
-        seal(_HEADER.pack(MAGIC, VERSION, flags, *sizes, header.model_id, header.seed, header.crc)),
-        write_chunk(b"S", _pack_stack(archive.stack)),
-    ]
+    parts = []
     if archive.steps is not None:
         parts.append(write_chunk(b"Q", archive.steps))
     if archive.names is not None:
@@ -144,7 +159,9 @@ def pack(archive: Archive) -> bytes:
         if len(block) > MAX_NAMES:
             raise UsageError(f"the names of the images exceed {MAX_NAMES} bytes")
         parts.append(write_chunk(b"n", squeeze(block)))
-    return b"".join(parts)
+    stack = write_chunk(b"S", _pack_stack(archive.stack))
+    parts.insert(0 if archive.header.version == 1 else len(parts), stack)
+    return b"".join([seal(_fixed(archive.header)), *parts])
 
 
 def unpack(data: bytes) -> Archive:
@@ -160,11 +177,30 @@ def info(data: bytes) -> Info:
     for kind, payload in chunks.items():
         name = _NAMES.get(kind, "unknown")
         sizes[name] = sizes.get(name, 0) + chunk_size(payload)
-    return Info(header, VERSION, archive.stack, sizes, len(data))
+    return Info(header, header.version, archive.stack, sizes, len(data))
 
 
 def safe_names(names: tuple[str, ...]) -> bool:
-    """Whether these can be the names of different files of one folder, on any system."""
+    """Whether these can be the names of different files of one folder, on any system.
+
+    Windows reserves the names of devices with any suffix and drops dots and spaces at the end;
+    macOS takes the composed and the decomposed form of a letter for the same.
+    """
+    return (
+        _plain_names(names)
+        and all(
+            name[-1] not in ". "
+            and name[0] != " "
+            and len(name.encode()) <= MAX_NAME
+            and name.split(".")[0].rstrip().upper() not in _DEVICES
+            for name in names
+        )
+        and len({_folded(name) for name in names}) == len(names)
+    )
+
+
+def _plain_names(names: tuple[str, ...]) -> bool:
+    """The rule of version 1: not empty, no folders, no control characters, no two equal."""
     bad = ("", ".", "..")
     plain = all(
         name not in bad and name.isprintable() and not set(name) & set('/\\:*?"<>|')
@@ -173,18 +209,24 @@ def safe_names(names: tuple[str, ...]) -> bool:
     return plain and len({name.casefold() for name in names}) == len(names)
 
 
+def _folded(name: str) -> str:
+    """One form for all names that some system takes for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
+
+
 def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
     """Header and payloads by chunk type, all CRCs checked."""
-    check_header(data, MAGIC, VERSION, _HEADER.size, ".vlaa")
+    version = check_header(data, MAGIC, VERSION, _HEADER.size, ".vlaa")
     _, _, flags, count, height, width, model_id, seed, crc = _HEADER.unpack_from(data)
     if flags & ~(_COLOUR | _LOSSY):
         raise BadFileError("the file uses flags of a newer vlaec")
     colour, lossy = bool(flags & _COLOUR), bool(flags & _LOSSY)
     try:
-        header = Header(count, height, width, colour, lossy, model_id, seed, crc)
+        header = Header(count, height, width, colour, lossy, model_id, seed, crc, version)
     except ValueError as error:
         raise BadFileError(f"damaged file: {error}") from error
-    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
+    last = None if version == 1 else b"S"
+    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES, last)
     if b"S" not in chunks:
         raise BadFileError("truncated file: the images' data is missing")
     return header, chunks
@@ -194,10 +236,20 @@ def _unpack(header: Header, chunks: dict[bytes, bytes]) -> Archive:
     stack = _unpack_stack(chunks[b"S"])
     if sum(stack.blocks) != header.count or 0 in stack.blocks:
         raise BadFileError("damaged file: the blocks do not make up the archive's images")
+    if max(stack.blocks) > MAX_BLOCK:
+        raise BadFileError(f"damaged file: a block of more than {MAX_BLOCK} images")
     steps = chunks.get(b"Q")
     if (steps is not None) != header.lossy:
         raise BadFileError("damaged file: the steps of z belong to lossy archives, and only there")
-    return Archive(header, stack, steps, _unpack_names(chunks.get(b"n"), header.count))
+    return Archive(header, stack, steps, _unpack_names(chunks.get(b"n"), header))
+
+
+def _fixed(header: Header) -> bytes:
+    """The header's fields as they stand in a file, without their own checksum."""
+    flags = (_COLOUR if header.colour else 0) | (_LOSSY if header.lossy else 0)
+    sizes = (header.count, header.height, header.width)
+    ends = (header.model_id, header.seed, header.crc)
+    return _HEADER.pack(MAGIC, header.version, flags, *sizes, *ends)
 
 
 def _pack_stack(stack: Stack) -> bytes:
@@ -225,13 +277,14 @@ def _unpack_stack(payload: bytes) -> Stack:
     return Stack(words.astype(np.uint32), initial, excess, tuple(blocks))
 
 
-def _unpack_names(payload: bytes | None, count: int) -> tuple[str, ...] | None:
+def _unpack_names(payload: bytes | None, header: Header) -> tuple[str, ...] | None:
     if payload is None:
         return None
     try:
         names = tuple(expand(payload, MAX_NAMES, "names").decode().split("\0"))
     except UnicodeDecodeError as error:
         raise BadFileError("damaged file: the names are not UTF-8") from error
-    if len(names) != count or not safe_names(names):
+    allowed = safe_names(names) if header.version > 1 else _plain_names(names)
+    if len(names) != header.count or not allowed:
         raise BadFileError("damaged file: these cannot be the names of the images")
     return names
