@@ -131,6 +131,8 @@ def curve_of(transfer: int) -> Callable[[np.ndarray], np.ndarray] | None:
 
 def rgb_profile(primaries: Sequence[float], curve: Sequence[float], name: str) -> bytes:
     """A display profile of three primaries and one curve. Raises LinAlgError, struct.error."""
+    if min(primaries[1::2]) <= 0:
+        raise ValueError("no triangle")
     white = np.array(primaries[6:8])
     white_xyz = np.array([white[0] / white[1], 1.0, (1 - white.sum()) / white[1]])
     ratio = (_BRADFORD @ _D50) / (_BRADFORD @ white_xyz)

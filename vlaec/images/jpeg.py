@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,18 +27,24 @@ _PHOTOSHOP = b"Photoshop 3.0\x00"
 _IPTC = b"8BIM\x04\x04"
 _SOF_HUFFMAN = {0xC0, 0xC1, 0xC2}
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_SOI, _EOI, _SOS, _COM, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xEE
+_SOI, _EOI, _SOS, _DRI, _COM, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xDD, 0xFE, 0xE0, 0xEE
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _JUNK_PER_BLOCK = 3  # bytes; a block that is missing would take about one
 
 
 @dataclass
 class JpegFound(Found):
-    """`scans`: ends of the coded data within `pixels`; `huffman`: whether codes tell their end."""
+    """`components`: of each, by its number, the bits of every coefficient that are still missing;
+    `sampling`: horizontal and vertical factors of each; `interval`: blocks between two restart
+    marks, 0 without; `scans`: ends of the coded data within `pixels`; `huffman`: whether codes
+    tell their end."""
 
     width: int = 0
     height: int = 0
-    components: dict[int, list[int]] = field(default_factory=dict)  # bits still missing, by index
+    components: dict[int, list[int]] = field(default_factory=dict)
+    sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
+    interval: int = 0
     progressive: bool = False
     huffman: bool = False
     scans: list[int] = field(default_factory=list)
@@ -73,15 +80,19 @@ def scan(data: bytes) -> JpegFound:
         if marker == _SOS:
             if not found.components:
                 raise BadImageError("the picture is damaged or truncated: rows before their header")
-            _note_scan(found, body)
+            numbers = _note_scan(found, body)
             following = _NEXT_MARKER.search(data, position)
-            position = following.start() if following else len(data.rstrip(b"\xff"))
+            end = following.start() if following else len(data.rstrip(b"\xff"))
+            _check_restarts(found, numbers, data[position:end])
+            position = end
             size += position - start
             found.scans.append(size)
             kept.append(data[start:position])
             continue
         if marker in _SOF:
             _note_frame(found, marker, body)
+        if marker == _DRI and len(body) == 2:
+            (found.interval,) = struct.unpack(">H", body)
         if _APP0 <= marker < _APP0 + 16 or marker == _COM:
             _note_segment(found, marker, body, profile, parts)
             if marker not in (_APP0, _APP14):
@@ -97,18 +108,22 @@ def scan(data: bytes) -> JpegFound:
     return found
 
 
-def junk_behind_scans(found: JpegFound) -> bytes | None:
-    """The pixels' file with junk behind each scan; None where junk could be taken for data."""
+def junk_behind_scans(found: JpegFound) -> Iterator[bytes]:
+    """The pixels' file with junk behind each scan, twice: by chance one kind may change nothing.
+
+    Nothing where junk could be taken for data: arithmetic coding may leave out zeros at the end.
+    """
     if not found.huffman:
-        return None  # arithmetic coding may leave out zeros at the end
+        return
     blocks = (found.width + 15) * (found.height + 15) // 64 * len(found.components)
     size = min(_JUNK_PER_BLOCK * blocks + 64, 2**24)
-    junk = np.random.default_rng(0).integers(0, 255, size, np.uint8).tobytes()  # no 0xFF
-    parts, start = [], 0
-    for end in found.scans:
-        parts += [found.pixels[start:end], junk]
-        start = end
-    return b"".join([*parts, found.pixels[start:]])
+    junk = np.random.default_rng(1).integers(1, 255, size, np.uint8)  # no 0xFF, inverted neither
+    for kind in (junk, ~junk):
+        parts, start = [], 0
+        for end in found.scans:
+            parts += [found.pixels[start:end], kind.tobytes()]
+            start = end
+        yield b"".join([*parts, found.pixels[start:]])
 
 
 def _note_frame(found: JpegFound, marker: int, body: bytes) -> None:
@@ -118,22 +133,40 @@ def _note_frame(found: JpegFound, marker: int, body: bytes) -> None:
         found.height, found.width = struct.unpack_from(">HH", body, 1)
         ids = body[6 : 6 + 3 * body[5] : 3]
         found.components = {number: [99] * 64 for number in ids}
+        factors = ((value >> 4, value & 15) for value in body[7 : 6 + 3 * body[5] : 3])
+        found.sampling = dict(zip(ids, factors, strict=True))
         found.progressive = marker in (0xC2, 0xCA)
         found.huffman = marker in _SOF_HUFFMAN
 
 
-def _note_scan(found: JpegFound, body: bytes) -> None:
-    """Which bits of which coefficients the scan brings."""
+def _note_scan(found: JpegFound, body: bytes) -> bytes:
+    """Which bits of which coefficients the scan brings; the numbers of its components."""
     count = body[0] if body else 0
     if len(body) < 4 + 2 * count:
         raise BadImageError("the picture is damaged or truncated: bad header of its rows")
     first, last, low = 0, 63, 0
     if found.progressive:
         first, last, low = body[1 + 2 * count], body[2 + 2 * count], body[3 + 2 * count] & 15
-    for number in body[1 : 1 + 2 * count : 2]:
+    numbers = body[1 : 1 + 2 * count : 2]
+    for number in numbers:
         for index in range(first, min(last, 63) + 1):
             if number in found.components:
                 found.components[number][index] = low
+    return numbers
+
+
+def _check_restarts(found: JpegFound, numbers: bytes, data: bytes) -> None:
+    """Raise BadImageError when marks between the intervals of a scan are missing."""
+    factors = [found.sampling.get(number, (0, 0)) for number in numbers]
+    if not found.interval or not factors or (0, 0) in factors:
+        return
+    widest = max(h for h, _ in found.sampling.values())
+    tallest = max(v for _, v in found.sampling.values())
+    h, v = factors[0] if len(factors) == 1 else (1, 1)  # of one component a unit is one block
+    columns = -(-found.width * h // (8 * widest))
+    rows = -(-found.height * v // (8 * tallest))
+    if len(_RESTART.findall(data)) < -(-columns * rows // found.interval) - 1:
+        raise BadImageError("the picture is damaged or truncated: coded data is missing")
 
 
 def _check_complete(found: JpegFound) -> None:

@@ -52,14 +52,14 @@ def scan(data: bytes) -> PngFound:
     kept = [MAGIC]
     ancillary: dict[bytes, bytes] = {}
     texts: list[tuple[bytes, bytes, bytes]] = []
-    damaged = 0
     for kind, body, whole, raw in _chunks(data):
         if not whole:
             if kind in _CRITICAL:
                 raise BadImageError(
                     f"the picture is damaged or truncated: {kind.decode()} has a wrong checksum"
                 )
-            damaged += 1
+            name = kind.decode("latin-1")
+            found.drop(f"{name} chunk (damaged)")
             continue
         if not found.width and kind != b"IHDR":
             raise BadImageError(
@@ -86,8 +86,6 @@ def scan(data: bytes) -> PngFound:
         found.notes.append("the end mark is missing: the file may have been cut")
         kept.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
     found.pixels = b"".join(kept)
-    if damaged:
-        found.drop("damaged chunks")
     _key(found, ancillary.get(b"tRNS"))
     if b"eXIf" in ancillary:
         exif.keep(found, ancillary[b"eXIf"])
@@ -161,7 +159,7 @@ def _key(found: PngFound, body: bytes | None) -> None:
     if body is None or count is None:
         return
     if len(body) < 2 * count:
-        found.drop("damaged chunks")
+        found.drop("tRNS chunk (damaged)")
         return
     mask = (1 << found.depth) - 1
     found.key = tuple(value & mask for value in struct.unpack_from(f">{count}H", body))

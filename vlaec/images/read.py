@@ -117,7 +117,7 @@ def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
             _check_whole(found, image)
         reduced = depth > 8 or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
         reduced = reduced or others.is_deep(name, image)
-        stream.strict = True
+        stream.strict = name != "JPEG2000"  # whose decoder reads up to the end of any file
         image.load()
         others.note(found, name, image, data)
         if name != "JPEG":  # the scan has them all
@@ -153,12 +153,11 @@ def _choose_frame(image: Image.Image, options: ReadOptions) -> None:
 
 def _check_whole(found: jpeg.JpegFound, image: Image.Image) -> None:
     """Raise BadImageError when junk behind the coded data changes the picture."""
-    junk = jpeg.junk_behind_scans(found)
-    if junk is None:
-        return
-    with formats.open_as("JPEG", io.BytesIO(junk)) as other:
-        expected = zlib.crc32(np.asarray(other).data)
-    if zlib.crc32(np.asarray(image).data) != expected:
+    sums = []
+    for junk in jpeg.junk_behind_scans(found):
+        with formats.open_as("JPEG", io.BytesIO(junk)) as other:
+            sums.append(zlib.crc32(np.asarray(other).data))
+    if sums and {zlib.crc32(np.asarray(image).data)} != set(sums):
         raise BadImageError("the picture is damaged or truncated: coded data is missing")
 
 
