@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vlaec.bench.codecs import CODECS, make_codec, why_unavailable
-from vlaec.bench.metrics import psnr
+from vlaec.bench.metrics import METRICS, FileMetric, psnr
 from vlaec.errors import UsageError
 from vlaec.images import Picture
 from vlaec.photo.codec import encode
@@ -125,3 +125,8 @@ def test_vlaec_decodes_one_file_at_several_textures(
     assert textured.shape == smooth.shape == image.shape
     assert not np.array_equal(textured, smooth)
     assert "model" in codec.version
+    chance = METRICS["seeds"]
+    assert isinstance(chance, FileMetric)
+    share = chance.measure(codec, data)
+    assert share is not None and 0 < share <= 1.5
+    assert chance.measure(make_codec("jpeg"), b"") is None

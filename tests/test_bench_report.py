@@ -125,6 +125,34 @@ def test_page_in_a_browser(report: Path, tmp_path: Path) -> None:
     assert len(re.findall(r'<img[^>]*src="data:image/', dom)) == 2 + 3  # stage and strip
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to show the page")
+@pytest.mark.parametrize("width", [360, 1280])
+def test_page_fits_the_screen(report: Path, tmp_path: Path, width: int) -> None:
+    assert CHROMIUM is not None
+    # A frame of that width: the window of a headless browser is no narrower than 500 pixels.
+    tell = "parent.postMessage(innerWidth + ' ' + document.documentElement.scrollWidth, '*')"
+    html = (report / "index.html").read_text()
+    ready = f"<script>addEventListener('load', () => {{ {tell} }})</script></body>"
+    (tmp_path / "page.html").write_text(html.replace("</body>", ready))
+    hear = "addEventListener('message', (e) => { document.title = e.data; })"
+    frame = f'<iframe src="page.html" style="width:{width}px;height:800px;border:0"></iframe>'
+    (tmp_path / "frame.html").write_text(f"<title></title><script>{hear}</script>{frame}")
+    options = ["--window-size=1400,900", "--virtual-time-budget=4000", "--dump-dom"]
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", *options]
+    address = (tmp_path / "frame.html").as_uri()
+    done = subprocess.run([*command, address], check=True, timeout=120, capture_output=True)
+    title = re.findall(r"<title>(\d+) (\d+)</title>", done.stdout.decode())
+    assert title and int(title[0][0]) == width
+    assert int(title[0][1]) <= width, "the page scrolls sideways"
+
+
+def test_page_is_small_and_starts_with_the_result(report: Path) -> None:
+    html = (report / "index.html").read_text()
+    assert html.index('class="verdict"') < html.index('id="problems"') < html.index("<figure")
+    assert "Against jpeg, files of webp are" in html
+    assert len(html) < 1_000_000 and "touch-action: pan-y" in html
+
+
 def test_codecs_are_matched_in_rate() -> None:
     image = scene(4)
     for codec in (Jpeg(), WebP()):

@@ -73,6 +73,16 @@ def test_bd_rate_of_scaled_rates() -> None:
     assert bd_rate("ms-ssim", (bpp, ms_ssim), (bpp * 0.5, ms_ssim)) == pytest.approx(-50)
 
 
+def test_bd_rate_of_ms_ssim_averages_over_decibels() -> None:
+    """The saving grows with quality, so its mean depends on the scale that it is taken over."""
+    decibel = np.linspace(8, 20, 7)
+    anchor = 10 ** (decibel / 20)  # any rates that rise
+    saving = -0.02 * (decibel - 8)  # of the logarithm of the rate: linear in dB
+    values = 1 - 10 ** (-decibel / 10)
+    found = bd_rate("ms-ssim", (anchor, values), (anchor * np.exp(saving), values))
+    assert found == pytest.approx(100 * np.expm1(saving.mean()), abs=0.05)
+
+
 def test_bd_rate_leaves_out_what_is_dominated_and_knows_when_there_is_none() -> None:
     bpp, values = np.array([0.1, 0.2, 0.4, 0.8]), np.array([28.0, 31.0, 34.0, 37.0])
     worse = np.append(bpp, 0.9), np.append(values, 33.0)

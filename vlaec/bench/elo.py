@@ -68,22 +68,21 @@ def ratings(votes: Sequence[Vote]) -> dict[str, Interval]:
     tables = np.array(list(groups.values()))
     found = _elo(tables.sum(0))
     rng = np.random.default_rng(_SEED)
-    drawn = [
-        _elo(tables[rng.integers(0, len(tables), len(tables))].sum(0)) for _ in range(RESAMPLES)
-    ]
+    counts = rng.multinomial(len(tables), np.full(len(tables), 1 / len(tables)), RESAMPLES)
+    drawn = _elo(np.tensordot(counts, tables, 1))
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     order = np.argsort(-found)
     return {codecs[i]: Interval(float(found[i]), float(low[i]), float(high[i])) for i in order}
 
 
 def _elo(wins: np.ndarray) -> np.ndarray:
-    """Ratings [codecs] from wins [codecs, codecs] of the row over the column."""
-    games = wins + wins.T
-    strength = np.ones(len(wins))
+    """Ratings [..., codecs] from wins [..., codecs, codecs] of the row over the column."""
+    games = wins + wins.swapaxes(-1, -2)
+    strength = np.ones(wins.shape[:-1])
     for _ in range(_ROUNDS):
-        share = games / (strength[:, None] + strength[None])
+        share = games / (strength[..., :, None] + strength[..., None, :])
         # Half a draw against a codec of strength 1.
-        strength = (wins.sum(1) + 0.25) / (share.sum(1) + 0.5 / (strength + 1))
-        strength /= np.exp(np.log(strength).mean())
+        strength = (wins.sum(-1) + 0.25) / (share.sum(-1) + 0.5 / (strength + 1))
+        strength /= np.exp(np.log(strength).mean(-1, keepdims=True))
     elo: np.ndarray = MEAN + 400 * np.log10(strength)
     return elo
