@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.common import write
 from vlaec import images, zoo
@@ -31,16 +31,14 @@ def measure(paths: list[Path], quality: float) -> dict[str, float | str]:
         picture = images.read(path)
         data = own.encode(picture, quality)
         facts = container.info(data)
-        z = own.latent(codec.as_batch(picture.rgb), hundredths)
+        z = own.latent(picture.rgb, hundredths)
         plain, _ = LatentCoder(own.exact, bits_back=False).encode(z, hundredths)
-        shape = codec.latent_shape(picture.height, picture.width)
-        stack = container.unpack(data).stack
-        decoded, _ = own.coder.decode(stack.words, stack.bits_back, shape, hundredths)
+        decoded, _ = own.read_latent(container.unpack(data))
         assert np.array_equal(decoded, z), path
         assert len(data) <= 1.01 * facts.predicted_bits / 8 + 64, path
         with_bits_back.append(facts.stack_bits)
         without.append(32 * len(plain.words))
-        drawn.append(stack.bits_back)
+        drawn.append(facts.bits_back)
         worst = max(worst, len(data) / (facts.predicted_bits / 8 * 1.01 + 64))
         bpp.append(facts.bpp)
     return {
@@ -64,7 +62,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    os.environ["VLAEC_THREADS"] = str(args.threads)
     result = {
         "command": f"python -m benchmarks.bitstream {len(args.images)} images",
         "qualities": {str(q): measure(args.images, q) for q in QUALITIES},

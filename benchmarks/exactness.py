@@ -28,11 +28,7 @@ def latent_hash(data: bytes) -> str:
     """SHA-256 of the latent in a file; raises BadFileError if it is not the encoder's."""
     parsed = container.unpack(data)
     own = codec.load_codec(zoo.find(model_id=parsed.header.model_id).id)
-    shape = codec.latent_shape(parsed.header.height, parsed.header.width)
-    stack, quality = parsed.stack, parsed.header.quality_hundredths
-    z, _ = own.coder.decode(stack.words, stack.bits_back, shape, quality)
-    if parsed.header.checksum(codec.latent_bytes(z)) != parsed.header.z_crc:
-        raise SystemExit("another latent than the encoder's")
+    z, _ = own.read_latent(parsed)
     return hashlib.sha256(z.tobytes()).hexdigest()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from benchmarks.common import command, machine, tiled_photo, write
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--job", choices=["compress", "decompress"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    os.environ["VLAEC_THREADS"] = str(args.threads)
     if args.job:
         large_job(args.job)
         return

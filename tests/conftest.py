@@ -61,6 +61,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save
 
     from vlaec.networks import PRESETS, PhotoVLAE
+    from vlaec.train.onnx_export import write_graphs
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -76,8 +77,10 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "texture": 0.8,
     }
     folder = tmp_path_factory.mktemp("models")
-    (folder / "tiny.safetensors").write_bytes(data)
-    (folder / "tiny.json").write_text(json.dumps(card))
+    weights = folder / "tiny.safetensors"
+    weights.write_bytes(data)
+    graphs = write_graphs(model, weights)
+    (folder / "tiny.json").write_text(json.dumps({**card, "graphs": graphs}))
     return folder
 
 

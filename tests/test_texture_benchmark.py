@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,10 +26,10 @@ from benchmarks.texture.residuals import Tally, block_means, compare, total_vari
 from benchmarks.texture.sheets import HEIGHT, WIDTH, Place, contact_sheet, worst_place
 from vlaec import zoo
 from vlaec.images import Picture
-from vlaec.networks import PRESETS
-from vlaec.networks.pixelcnn import PixelCNN
+from vlaec.networks import PRESETS, PhotoVLAE
 from vlaec.photo.codec import Codec
 from vlaec.photo.container import unpack
+from vlaec.train.onnx_export import write_graphs
 
 
 def test_distances_of_histograms() -> None:
@@ -109,11 +108,12 @@ def test_sizes_out_of_reach_give_the_nearest_end() -> None:
     assert len(search.files) == 2
 
 
-def test_parallel_sampling_converges_to_sampling_in_order() -> None:
+def test_parallel_sampling_converges_to_sampling_in_order(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAEC_MODELS", str(tiny_models))
     torch.manual_seed(0)
-    cnn = PixelCNN(PRESETS["tiny"]).requires_grad_(False)
-    cnn.head.weight.normal_(std=0.3)
-    codec = SimpleNamespace(model=SimpleNamespace(pixelcnn=cnn))
+    codec = Codec(zoo.find())
     features = torch.randn(PRESETS["tiny"].features, 5, 6)
     mean, detail = torch.rand(2, 3, 5, 6).unbind()
     layers = Layers(mean, detail, features, key=3, strength=1)
@@ -142,11 +142,15 @@ def test_files_are_made_by_the_models_of_their_qualities(
 ) -> None:
     card = json.loads((tiny_models / "tiny.json").read_text())
     tensors = load_file(tiny_models / "tiny.safetensors")
+    model = PhotoVLAE(PRESETS["tiny"])
     for name, qualities in (("low", (0, 60)), ("high", (60, 100))):
         tensors["to_mean.bias"] = tensors["to_mean.bias"] + 0.01  # other weights, another id
         data = save(tensors, metadata={"config": json.dumps(PRESETS["tiny"].to_dict())})
-        own = {"sha256": hashlib.sha256(data).hexdigest(), "qualities": qualities}
         (tmp_path / f"{name}.safetensors").write_bytes(data)
+        model.load_state_dict(tensors)
+        graphs = write_graphs(model, tmp_path / f"{name}.safetensors")
+        own = {"sha256": hashlib.sha256(data).hexdigest(), "qualities": qualities}
+        own |= {"bytes": len(data), "graphs": graphs}
         (tmp_path / f"{name}.json").write_text(json.dumps(card | own))
     monkeypatch.setenv("VLAEC_MODELS", str(tmp_path))
     coder = Coder(None)

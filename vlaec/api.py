@@ -139,13 +139,9 @@ def latents(data: FileLike) -> np.ndarray:
     from .inputs import as_bytes
 
     container = _read(as_bytes(data))
-    from .photo.codec import latent_shape, load_codec
+    from .photo.codec import load_codec
 
-    header = container.header
-    codec = load_codec(header.model_id.hex())
-    shape = latent_shape(header.height, header.width)
-    stack = container.stack
-    z, _ = codec.coder.decode(stack.words, stack.bits_back, shape, header.quality_hundredths)
+    z, _ = load_codec(container.header.model_id.hex()).read_latent(container)
     return z
 
 

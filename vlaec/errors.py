@@ -33,6 +33,10 @@ class BadFileError(VlaecError):
     exit_code = 4
 
 
+class ModelWarning(UserWarning):
+    """A model in a search path cannot be used."""
+
+
 class ModelMissingError(VlaecError):
     """The model that is asked for, or that a file was made with, is not installed."""
 

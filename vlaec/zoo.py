@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .errors import ModelMissingError, UsageError
+from .errors import ModelMissingError, ModelWarning, UsageError
 
 if TYPE_CHECKING:
     from .networks import PhotoVLAE, SetVLAE
@@ -44,6 +45,7 @@ class Card:
     qualities: tuple[float, float]  # lowest and highest, 0 to 100; of no meaning for sets
     kind: str  # "photo", or "set" for sets of small images
     path: Path
+    graphs: Mapping[str, str]  # SHA-256 of the graphs beside the weights, by name
 
     @property
     def id(self) -> str:
@@ -74,9 +76,23 @@ def list_models() -> list[Card]:
 
 
 def _cards() -> Iterator[Card]:
-    """As `list_models`, one by one: looking further costs time."""
+    """As `list_models`, one by one: looking further costs time.
+
+    A bad card or weights that are cut short must not stop the models of other folders: they are
+    left out with a warning.
+    """
     for folder in folders():
-        yield from (_read_card(path) for path in sorted(folder.glob("*.json")))
+        for path in sorted(folder.glob("*.json")):
+            try:
+                card = _read_card(path)
+            except ModelMissingError as error:
+                warnings.warn(f"{error}; it is left out", ModelWarning, stacklevel=2)
+                continue
+            if card.path.is_file() and card.path.stat().st_size == card.bytes:
+                yield card
+            else:
+                what = f"weights of model {card.name} in {folder} are missing or not whole"
+                warnings.warn(f"{what}; it is left out", ModelWarning, stacklevel=2)
 
 
 def _read_card(path: Path) -> Card:
@@ -91,6 +107,7 @@ def _read_card(path: Path) -> Card:
             texture=float(values["texture"] if kind == "photo" else 0),
             qualities=_range(values.get("qualities", (0, 100))),
             kind=kind,
+            graphs={str(k): str(v) for k, v in values.get("graphs", {}).items()},
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelMissingError(f"model card {path.name} cannot be read: {error}") from error
@@ -184,6 +201,41 @@ def _filled(card: Card, build: Callable[[dict[str, Any]], Model]) -> Model:
 
 def read_weights(card: Card) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Config and tensors of a weights file that is the one of its card."""
+    weights = open_weights(card)
+    return weights.config, weights.tensors
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file that is the one of its card."""
+
+    card: Card
+    data: bytes
+    config: dict[str, Any]  # sizes of the model
+    tensors: dict[str, np.ndarray]  # in half precision
+
+    def graph(self, name: str) -> bytes:
+        """The ONNX graph NAME.GRAPH.onnx beside the weights.
+
+        Raises:
+            ModelMissingError: there is none, or it is not the one of the card.
+        """
+        path = self.card.path.with_name(f"{self.card.name}.{name}.onnx")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelMissingError(f"graph {path.name} cannot be read: {error}") from error
+        if hashlib.sha256(data).hexdigest() != self.card.graphs.get(name):
+            raise ModelMissingError(f"graph {path.name} is not the one of its model's card")
+        return data
+
+
+def open_weights(card: Card) -> Weights:
+    """The weights file of a card.
+
+    Raises:
+        ModelMissingError: it is missing, damaged, or not the one of the card.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load as load_tensors
 
@@ -194,10 +246,9 @@ def read_weights(card: Card) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise ModelMissingError(f"weights of model {card.name} are not those of its card")
     try:
-        config = json.loads(_metadata(data)["config"])
-        return config, load_tensors(data)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+        return Weights(card, data, json.loads(_metadata(data)["config"]), load_tensors(data))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vlaec import zoo
+from vlaec.networks import PhotoVLAE
 from vlaec.networks.pixelcnn import SamplingNoise, mixture_bits, sample_mixture
-from vlaec.photo.codec import Codec, latent_shape
+from vlaec.photo.codec import Codec
 from vlaec.photo.container import unpack
 from vlaec.photo.sampler import BAND, TextureSampler, band_noise
 
@@ -32,19 +35,23 @@ class Layers(NamedTuple):
         return np.ascontiguousarray(x.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0))
 
 
+@lru_cache(maxsize=2)
+def network(codec: Codec) -> PhotoVLAE:
+    """The codec's networks in torch."""
+    return zoo.load(codec.card)
+
+
 @torch.inference_mode()
 def read_layers(codec: Codec, data: bytes) -> Layers:
     """The layers in a `.vlae` file, as decoding makes them (in one piece, not in bands)."""
     container = unpack(data)
-    header, stack = container.header, container.stack
-    shape = latent_shape(header.height, header.width)
-    quality = header.quality_hundredths
-    z, parameters = codec.coder.decode(stack.words, stack.bits_back, shape, quality)
+    header = container.header
+    z, parameters = codec.read_latent(container)
     latent, means, log_scales = (
         torch.from_numpy(a).float()[None] for a in (z, parameters.means, parameters.log_scales)
     )
-    levels = torch.from_numpy(codec.exact.level_weights(quality)).float()[None]
-    made = codec.model.decode(latent, means, log_scales, levels)
+    levels = torch.from_numpy(codec.exact.level_weights(header.quality_hundredths)).float()[None]
+    made = network(codec).decode(latent, means, log_scales, levels)
     inside = (0, slice(None), slice(header.height), slice(header.width))
     key = header.z_crc | header.seed << 32
     return Layers(*(part[inside] for part in made), key, header.texture)
@@ -53,8 +60,11 @@ def read_layers(codec: Codec, data: bytes) -> Layers:
 def sample(codec: Codec, layers: Layers, temperature: float) -> Tensor:
     """Residual [3, H, W], detail and sample, each pixel from those sampled before it, as decoding
     does."""
-    sampler = TextureSampler(codec.model.pixelcnn, temperature)
-    return layers.detail + sampler.sample(layers.features, layers.key)
+    weights = zoo.read_weights(codec.card)[1]
+    drawn = TextureSampler(weights, codec.config, temperature).sample(
+        layers.features.numpy(), layers.key
+    )
+    return layers.detail + torch.from_numpy(drawn)
 
 
 @torch.inference_mode()
@@ -63,12 +73,13 @@ def sample_in_parallel(codec: Codec, layers: Layers, temperature: float, steps: 
 
     The noise is that of `sample`, towards which the iterations converge.
     """
-    cnn = codec.model.pixelcnn
+    cnn = network(codec).pixelcnn
     bands = []
     for band, features in enumerate(layers.features[None].split(BAND, 2)):
         rows, width = features.shape[2:]
         cells = band_noise(layers.key, band, width, cnn.mixtures)
-        noise = SamplingNoise(*(cell[:rows].permute(2, 0, 1)[None] for cell in cells))
+        parts = (torch.from_numpy(cell[:rows]) for cell in cells)
+        noise = SamplingNoise(*(part.permute(2, 0, 1)[None] for part in parts))
         residual = torch.zeros(1, 3, rows, width)
         for _ in range(steps):
             residual = sample_mixture(cnn(residual, features), noise, temperature)
@@ -80,7 +91,7 @@ def sample_in_parallel(codec: Codec, layers: Layers, temperature: float, steps: 
 def bits_per_pixel(codec: Codec, layers: Layers, residual: Tensor) -> float:
     """-log2 p of a true residual [3, H, W] by the sampler, given z and the true context."""
     truth = (residual - layers.detail)[None]
-    mixture = codec.model.pixelcnn(truth, layers.features[None])
+    mixture = network(codec).pixelcnn(truth, layers.features[None])
     return float(mixture_bits(mixture, truth).mean())
 
 

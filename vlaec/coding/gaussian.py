@@ -75,6 +75,12 @@ class Gaussians:
         chosen._means, chosen.indices = self._means[part], self.indices[part]
         return chosen
 
+    def columns(self, start: int, stop: int) -> Gaussians:
+        """Some of them, by the last axis."""
+        chosen = Gaussians.__new__(Gaussians)
+        chosen._means, chosen.indices = self._means[..., start:stop], self.indices[..., start:stop]
+        return chosen
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of `means`."""

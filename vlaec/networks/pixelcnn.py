@@ -14,33 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..coding.window import window_offsets
 from .config import PhotoConfig
-
-# Residuals enter the network in units of 1/16 of the 0..255 range.
-INPUT_SCALE = 16.0
-# A sampler feeds on its own output, so nothing that it reads or writes may grow without bound:
-# the window is clamped (to 3 of those units, 48 grey levels) and the means of the logistics are
-# squashed (to 4 units, 64 grey levels).
-WINDOW_BOUND = 3.0
-MEAN_BOUND = 4.0
-# Log of the scale of a logistic, on the [0, 1] scale of pixels: 0.1 to 21 grey levels.
-LOG_SCALE_MIN = -7.8
-LOG_SCALE_MAX = -2.5
-LOG_SCALE_START = -4.5  # where the network says 0
-# Logistic noise is cut here when sampling (1.3 % of the mass lies beyond): one outlier would make
-# the next context unlike anything seen in training.
-NOISE_BOUND = 5.0
-
-
-def window_offsets(receptive_field: str) -> list[tuple[int, int]]:
-    """(row, column) offsets of the pixels that a window sees, in raster order.
-
-    "AxB" of the paper: B - 1 rows above of width A, and ceil((A - 1) / 2) pixels to the left.
-    """
-    width, height = (int(part) for part in receptive_field.split("x"))
-    left = width // 2
-    above = [(row, column) for row in range(1 - height, 0) for column in range(-left, width - left)]
-    return above + [(0, column) for column in range(-left, 0)]
+from .texture import (
+    INPUT_SCALE,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    LOG_SCALE_START,
+    MEAN_BOUND,
+    NOISE_BOUND,
+    WINDOW_BOUND,
+)
 
 
 def gather_window(residual: Tensor, offsets: list[tuple[int, int]], bound: float) -> Tensor:

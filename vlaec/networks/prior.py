@@ -95,7 +95,13 @@ class Prior(nn.Module):
         )
         self.hyper_log_scale = nn.Parameter(torch.full((hyper,), 2.0))
 
-    def forward(self, z: Tensor, noisy: Tensor, levels: Tensor) -> PriorOutput:
+    def forward(
+        self,
+        z: Tensor,
+        noisy: Tensor,
+        levels: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> PriorOutput:
         """Rates in one parallel pass.
 
         Args:
@@ -103,20 +109,29 @@ class Prior(nn.Module):
             noisy: [N, C, h, w] latent with uniform noise, whose density is the rate
                 (Balle et al. 2018).
             levels: [N, levels] from `level_weights`.
+            generator: of the noise of w; None for torch's own.
         """
-        features, hyper_bits = self.side_information(z, levels)
+        features, hyper_bits = self.side_information(z, levels, generator)
         mean, log_scale = self.conditionals(z, features, levels)
         bits = gaussian_bits(noisy, mean, log_scale.exp()).flatten(1).sum(1)
         return PriorOutput(mean, log_scale, bits, hyper_bits)
 
-    def side_information(self, z: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    def side_information(
+        self, z: Tensor, levels: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the early groups see of a w drawn from its posterior, and what w costs.
 
         Returns:
             [N, hyper_features, h, w], and KL(q(w | z_early) || p(w)) in bits, [N].
         """
         q_mean, q_log_scale = self.posterior(z[:, : self.early_channels])
-        hyper = q_mean + q_log_scale.exp() * torch.randn_like(q_mean)
+        if generator is None:
+            noise = torch.randn_like(q_mean)
+        else:
+            noise = torch.randn(
+                q_mean.shape, generator=generator, dtype=q_mean.dtype, device=q_mean.device
+            )
+        hyper = q_mean + q_log_scale.exp() * noise
         kl = gaussian_kl(
             q_mean,
             q_log_scale,

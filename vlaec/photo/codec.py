@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .. import images, zoo
 from ..coding.exact import GridError
-from ..errors import BadFileError, UsageError
+from ..errors import BadFileError, ModelMissingError, UsageError
 from ..images import Picture
-from ..networks.config import STRIDE
-from ..networks.streaming import encode_in_rows
+from ..networks.config import STRIDE, PhotoConfig
 from .container import Container, Header, Stack, pack, unpack
-from .exact_prior import ExactPrior
+from .exact_prior import ExactPrior, PlainPrior
+from .graphs import Graphs
 from .latent_coder import LatentCoder, Parameters
 from .quantise import quantise
-from .refine import refine
 from .render import render
 from .sampler import TextureSampler
 from .strength import choose_strength
+from .strips import Held, Planes, Rows
 
 Progress = Callable[[float], None]
 
@@ -91,14 +89,20 @@ class Codec:
 
     def __init__(self, card: zoo.Card) -> None:
         self.card = card
-        self.model = zoo.load(card)
-        config = self.model.config
+        weights = zoo.open_weights(card)
         try:
-            self.exact = ExactPrior(zoo.read_weights(card)[1], config)
-        except GridError as error:
-            raise zoo.ModelMissingError(f"model {card.name} cannot be used: {error}") from error
+            self.config = PhotoConfig.from_dict(weights.config)
+            self.exact = ExactPrior(weights.tensors, self.config)
+            self.sampler = TextureSampler(weights.tensors, self.config)
+        except (GridError, KeyError, ValueError) as error:
+            raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
         self.coder = LatentCoder(self.exact)
-        self.sampler = TextureSampler(self.model.pixelcnn, config.temperature)
+        self.graphs = Graphs(weights, self.config)
+        self._weights = weights
+
+    @cached_property
+    def _plain(self) -> PlainPrior:
+        return PlainPrior(self._weights.tensors, self.config)
 
     def encode(
         self,
@@ -119,12 +123,11 @@ class Codec:
         report = progress or _silent
         hundredths = round(quality * 100)
         steps = effort * STEPS_PER_EFFORT
-        x = as_batch(picture.rgb)
-        z = self.latent(x, hundredths, steps, lambda share: report(0.4 * share))
+        z = self.latent(picture.rgb, hundredths, steps, lambda share: report(0.4 * share))
         report(0.4)
         coded, parameters = self.coder.encode(z, hundredths)
         report(0.8)
-        strength = self._strength(x, z, parameters, hundredths)
+        strength = self._strength(picture.rgb, z, parameters, hundredths)
         report(0.9)
         excess = round(32 * len(coded.words) - coded.bits)
         header = Header(
@@ -162,24 +165,18 @@ class Codec:
         if not 0 <= chosen <= 255:
             raise UsageError(f"seed must be between 0 and 255, not {chosen}")
         report = progress or _silent
-        shape = latent_shape(header.height, header.width)
-        z, parameters = self.coder.decode(
-            container.stack.words, container.stack.bits_back, shape, header.quality_hundredths
-        )
-        if header.checksum(latent_bytes(z)) != header.z_crc:
-            raise BadFileError(
-                f"the decoded latent is not the encoded one (model {self.card.name} "
-                f"{self.card.id}, torch {torch.__version__}): damaged file, or a fault here"
-            )
+        z, parameters = self.read_latent(container)
         report(0.2)
         key = header.z_crc | chosen << 32
-        known = self._known(z, parameters, header.quality_hundredths)
+        known = self._known(Latents(z, parameters), header.quality_hundredths)
+        mean = self.graphs.mean(known)
+        added = self.graphs.texture(known) if strength > 0 else None
         size = (header.height, header.width)
 
         def share(done: float) -> None:
             report(0.2 + 0.8 * done)
 
-        rgb = render(self.model, self.sampler, known, size, strength, key, share)
+        rgb = render(mean, added, self.sampler, size, strength, key, share)
         report(1.0)
         if header.grey:
             rgb = np.repeat(_luma(rgb)[:, :, None], 3, 2)
@@ -188,54 +185,118 @@ class Codec:
             alpha = images.decode_alpha(container.alpha, header.width, header.height)
         return Picture(rgb, alpha, header.grey, container.metadata)
 
-    @torch.no_grad()
+    def read_latent(self, container: Container) -> tuple[np.ndarray, Parameters]:
+        """z [C, h, w] int32 in a container, and what the prior says of it.
+
+        Raises:
+            BadFileError: the file is damaged.
+        """
+        header, stack = container.header, container.stack
+        shape = latent_shape(header.height, header.width)
+        z, parameters = self.coder.decode(
+            stack.words, stack.bits_back, shape, header.quality_hundredths
+        )
+        if header.checksum(latent_bytes(z)) != header.z_crc:
+            raise BadFileError(
+                f"the decoded latent is not the encoded one (model {self.card.name} "
+                f"{self.card.id}): damaged file, or a fault here"
+            )
+        return z, parameters
+
     def latent(
         self,
-        x: Tensor,
+        rgb: np.ndarray,
         quality_hundredths: int,
         steps: int = 0,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """z [C, h, w] int32 of a picture [1, 3, 16 h, 16 w] in [0, 1] (see `as_batch`), after a
-        search of `steps` steps."""
-        levels, level = self._levels(quality_hundredths), quality_hundredths / 10000
-        y = encode_in_rows(self.model, x, levels)
-        if steps:
-            with torch.enable_grad():
-                z = refine(self.model, x, y, levels, level, steps, progress or _silent)
-        else:
-            z = quantise(y, self.model.prior, levels)
-        chosen: np.ndarray = z[0].to(torch.int32).numpy()
-        return chosen
+        """z [C, h, w] int32 of a picture [H, W, 3] uint8, after a search of `steps` steps.
+
+        Raises:
+            UsageError: the search needs torch, which is not installed.
+        """
+        weights = self.exact.level_weights(quality_hundredths)
+        rows = self.graphs.latents(Pixels(rgb), weights)
+        (y,) = rows.rows(0, rows.height)
+
+        def integers(y: np.ndarray) -> np.ndarray:
+            return quantise(y, self._plain, weights)
+
+        if not steps:
+            return integers(y[0])
+        refine = _search()
+        pixels = Pixels(rgb)
+        (x,) = pixels.rows(0, pixels.height)
+        level = quality_hundredths / 10000
+        return refine(self.card, x[0], y[0], weights, level, steps, integers, progress or _silent)
 
     def _strength(
-        self, x: Tensor, z: np.ndarray, parameters: Parameters, quality_hundredths: int
+        self, rgb: np.ndarray, z: np.ndarray, parameters: Parameters, quality_hundredths: int
     ) -> float:
         """Default strength of the texture of a file, 0..1."""
         if not self.card.texture:
             return 0.0
-        known = self._known(z, parameters, quality_hundredths)
-        return self.card.texture * choose_strength(self.model, self.sampler, x, known)
+        latents = Latents(z, parameters)
 
-    @torch.inference_mode()
-    def _known(self, z: np.ndarray, parameters: Parameters, quality_hundredths: int) -> Tensor:
-        """What both synthesis networks start from, [1, C, h, w]."""
-        latent, means, log_scales = (
-            torch.from_numpy(a).float()[None] for a in (z, parameters.means, parameters.log_scales)
-        )
-        return self.model.known(latent, means, log_scales, self._levels(quality_hundredths))
+        def decode(top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = latents.rows(top, top + height)
+            seen = Held(STRIDE, *(plane[0, :, :, left : left + width] for plane in rows))
+            known = self._known(seen, quality_hundredths)
+            mean, texture = self.graphs.mean(known), self.graphs.texture(known)
+            detail, features = (plane[0] for plane in texture.rows(0, texture.height))
+            sample = self.sampler.sample(features, key=top << 16 | left)
+            return mean.rows(0, mean.height)[0][0], detail + sample
 
-    def _levels(self, quality_hundredths: int) -> Tensor:
-        return torch.from_numpy(self.exact.level_weights(quality_hundredths)).float()[None]
+        return self.card.texture * choose_strength(rgb, z.shape[1:], decode)
+
+    def _known(self, latents: Rows, quality_hundredths: int) -> Rows:
+        """What both synthesis networks start from, [1, C + levels, h, w]."""
+        return self.graphs.known(latents, self.exact.level_weights(quality_hundredths))
 
 
-def as_batch(rgb: np.ndarray) -> Tensor:
-    """Pixels [H, W, 3] uint8 as [1, 3, 16 h, 16 w] in [0, 1], the last row and column repeated."""
-    height, width = rgb.shape[:2]
-    padding = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
-    padded = torch.from_numpy(np.pad(rgb, padding, mode="edge"))
-    x = padded.permute(2, 0, 1)[None].float() / 255
-    return x.contiguous(memory_format=torch.channels_last)
+class Pixels:
+    """Pixels [H, W, 3] uint8 as rows of [1, 3, 16 h, 16 w] in [0, 1], the last row and column
+    repeated."""
+
+    stride = 1
+
+    def __init__(self, rgb: np.ndarray) -> None:
+        self._rgb = rgb
+        self.height, self.width = (STRIDE * size for size in latent_shape(*rgb.shape[:2]))
+
+    def rows(self, top: int, bottom: int) -> Planes:
+        part = self._rgb[top:bottom]
+        if not len(part):
+            part = self._rgb[-1:]
+        x = np.empty((1, 3, bottom - top, self.width), np.float32)
+        height, width = part.shape[:2]
+        np.multiply(part.transpose(2, 0, 1), np.float32(1 / 255), out=x[0, :, :height, :width])
+        x[0, :, height:, :width] = x[0, :, height - 1 : height, :width]
+        x[0, :, :, width:] = x[0, :, :, width - 1 : width]
+        return [x]
+
+
+class Latents:
+    """Latents, and the means and log scales of their prior, as rows of [1, C, h, w] each."""
+
+    stride = STRIDE
+
+    def __init__(self, z: np.ndarray, parameters: Parameters) -> None:
+        self.height, self.width = z.shape[1:]
+        self._z, self._parameters = z, parameters
+
+    def rows(self, top: int, bottom: int) -> Planes:
+        parts = (self._z[:, top:bottom], *self._parameters.rows(top, bottom))
+        return [part[None].astype(np.float32, copy=False) for part in parts]
+
+
+def _search() -> Callable[..., np.ndarray]:
+    """`refine.refine`, which needs torch."""
+    try:
+        from .refine import refine
+    except ImportError as error:
+        raise UsageError("--effort needs torch: pip install 'vlaec[torch]'") from error
+    return refine
 
 
 def latent_shape(height: int, width: int) -> tuple[int, int]:

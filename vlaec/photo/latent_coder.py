@@ -67,10 +67,19 @@ class Parameters:
         """[C, h, w] float32."""
         return self._collect("log_scales")
 
-    def _collect(self, name: str) -> np.ndarray:
-        out = np.zeros(self._shape, np.float32)
+    def rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+        """Means and log scales of some rows, [C, bottom - top, w] float32 each."""
+        return self._collect("means", top, bottom), self._collect("log_scales", top, bottom)
+
+    def _collect(self, name: str, top: int = 0, bottom: int | None = None) -> np.ndarray:
+        channels, height, width = self._shape
+        rows = slice(top, height if bottom is None else bottom)
+        out = np.zeros((channels, rows.stop - rows.start, width), np.float32)
+        start, stop = rows.start * width, rows.stop * width
         for step in self._steps:
-            _plane(out, step.group)[:, step.positions] = getattr(step.gaussians, name)
+            first, last = np.searchsorted(step.positions, (start, stop))
+            values = getattr(step.gaussians.columns(first, last), name)
+            _plane(out, step.group)[:, step.positions[first:last] - start] = values
         return out
 
 

@@ -15,15 +15,19 @@ for it too: the search pays for every step away from its answer.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .. import zoo
 from ..metrics.ssim import SMALLEST, ms_ssim
 from ..networks.config import STRIDE
 from ..networks.photo import PhotoVLAE
-from .quantise import quantise
 
 # Chosen on photographs held out for validation: fewer than about 50 steps do harm, and so does a
 # rounding that starts colder.
@@ -41,41 +45,94 @@ TILE = 64
 MARGIN = 4
 
 
+# Integers for an analysis output [C, h, w], and the share of the steps that is done.
+Quantise = Callable[[np.ndarray], np.ndarray]
+Progress = Callable[[float], None]
+
+
 def refine(
-    model: PhotoVLAE,
-    x: Tensor,
-    y: Tensor,
-    levels: Tensor,
+    card: zoo.Card,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
     level: float,
     steps: int,
-    progress: Callable[[float], None],
-) -> Tensor:
-    """Integers z [1, C, h, w]: those of `quantise`, or better ones.
+    quantise: Quantise,
+    progress: Progress,
+) -> np.ndarray:
+    """Integers z [C, h, w] int32: those of `quantise`, or better ones.
+
+    Whatever the caller has set for its thread (autocast, inference mode, a default device) does
+    not matter: the search runs in a thread of its own.
 
     Args:
-        model: whose parameters ask for no gradient.
-        x: [1, 3, 16 h, 16 w] in [0, 1].
-        y: [1, C, h, w], the analysis output.
-        levels: [1, levels] from `level_weights`.
+        card: of the model.
+        x: [3, 16 h, 16 w] float32 in [0, 1].
+        y: [C, h, w], the analysis output.
+        weights: [levels], weights of the quality's levels.
         level: quality in [0, 1].
         steps: of gradient descent, for every tile.
+        quantise: integers for an analysis output.
         progress: told the share of the steps that are done.
     """
-    z = quantise(y, model.prior, levels).clone()
-    height, width = y.shape[2:]
+    stopped = threading.Event()
+
+    def told(share: float) -> None:
+        if stopped.is_set():
+            raise InterruptedError("the search was stopped")
+        progress(share)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(_refine, card, x, y, weights, level, steps, quantise, told)
+        try:
+            return future.result()
+        except BaseException:
+            stopped.set()
+            raise
+
+
+@lru_cache(maxsize=2)
+def _load(card_id: str) -> PhotoVLAE:
+    return zoo.load(zoo.find(model_id=bytes.fromhex(card_id))).float()
+
+
+def _refine(
+    card: zoo.Card,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    level: float,
+    steps: int,
+    quantise: Quantise,
+    progress: Progress,
+) -> np.ndarray:
+    model = _load(card.id)
+    levels = torch.from_numpy(weights).float()[None]
+    z = quantise(y)
+    height, width = y.shape[1:]
     tiles = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
     for index, (top, left) in enumerate(tiles):
         (rows, own_rows), (columns, own_columns) = _tile(top, height), _tile(left, width)
-        part = (slice(None), slice(None), rows, columns)
+        part = (slice(None), rows, columns)
         free = torch.zeros(z[part].shape, dtype=torch.bool)
-        free[:, :, own_rows, own_columns] = True
-        picture = x[:, :, _pixels(rows), _pixels(columns)]
-        search = _Search(model, picture, levels, level, z[part].clone(), free)
+        free[:, own_rows, own_columns] = True
+        picture = torch.from_numpy(x[:, _pixels(rows), _pixels(columns)])[None]
+        start = torch.from_numpy(z[part]).float()[None]
+        search = _Search(
+            model,
+            picture.contiguous(memory_format=torch.channels_last),
+            levels,
+            level,
+            start,
+            free[None],
+            quantise,
+        )
 
         def share(done: float, index: int = index) -> None:
             progress((index + done) / len(tiles))
 
-        z[part] = search.run(y[part], steps, share)
+        found = search.run(torch.from_numpy(y[part])[None].clone(), steps, share)
+        z[part] = found[0].to(torch.int32).numpy()
     return z
 
 
@@ -101,9 +158,10 @@ class _Search:
         level: float,
         start: Tensor,
         free: Tensor,
+        quantise: Quantise,
     ) -> None:
         self.model, self.x, self.levels = model, x, levels
-        self.start, self.free = start, free
+        self.start, self.free, self.quantise = start, free, quantise
         self.pixels = x.shape[2] * x.shape[3]
         self.weight = model.config.rate_weight(level)
         # Smaller pictures have too few scales.
@@ -113,32 +171,28 @@ class _Search:
         """Integers [1, C, h, w] that cost no more than `start`."""
         parameter = y.clone().requires_grad_()
         optimiser = torch.optim.Adam([parameter], LEARNING_RATE)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for step in range(steps):
-                done = step / steps
-                progress(done)
-                for group in optimiser.param_groups:
-                    group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * done))
-                soft = soft_round(parameter, WARMEST * (COLDEST / WARMEST) ** done)
-                z = torch.where(self.free, soft, self.start)
-                with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
-                    cost = self.cost(z)
-                cost = cost + PULL * (parameter - y).square().sum() / self.pixels
-                (parameter.grad,) = torch.autograd.grad(cost, parameter)
-                optimiser.step()
-            found = quantise(parameter.detach(), self.model.prior, self.levels)
-            found = torch.where(self.free, found, self.start)
-            with torch.no_grad():
-                costs = []
-                for z in (self.start, found):
-                    torch.manual_seed(0)
-                    costs.append(self.cost(z))
+        noise = torch.Generator().manual_seed(0)
+        for step in range(steps):
+            done = step / steps
+            progress(done)
+            for group in optimiser.param_groups:
+                group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * done))
+            soft = soft_round(parameter, WARMEST * (COLDEST / WARMEST) ** done, noise)
+            z = torch.where(self.free, soft, self.start)
+            with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
+                cost = self.cost(z, noise)
+            cost = cost + PULL * (parameter - y).square().sum() / self.pixels
+            (parameter.grad,) = torch.autograd.grad(cost, parameter)
+            optimiser.step()
+        found = torch.from_numpy(self.quantise(parameter.detach()[0].numpy())).float()[None]
+        found = torch.where(self.free, found, self.start)
+        with torch.no_grad():
+            costs = [self.cost(z, torch.Generator().manual_seed(0)) for z in (self.start, found)]
         return found if costs[1] < costs[0] else self.start
 
-    def cost(self, z: Tensor) -> Tensor:
+    def cost(self, z: Tensor, noise: torch.Generator) -> Tensor:
         """Bits per pixel + lambda * distortion of latents [1, C, h, w]; a number."""
-        prior = self.model.prior(z, z, self.levels)
+        prior = self.model.prior(z, z, self.levels, noise)
         known = self.model.known(z, prior.mean, prior.log_scale, self.levels)
         mean = self.model.mean(self.model.synthesis.trunk(known))
         distortion = ((mean - self.x) * 255).square().mean()
@@ -148,7 +202,7 @@ class _Search:
         return bits / self.pixels + self.weight * distortion
 
 
-def soft_round(y: Tensor, temperature: float) -> Tensor:
+def soft_round(y: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
     """y moved towards one of the two integers around it, at random, the nearer the likelier.
 
     A sample of the Gumbel-softmax distribution over both with logits -atanh(distance) /
@@ -158,7 +212,8 @@ def soft_round(y: Tensor, temperature: float) -> Tensor:
     up = (y - below).clamp(1e-4, 1 - 1e-4)
     preference = (torch.atanh(up) - torch.atanh(1 - up)) / temperature
     # The difference of two Gumbel variables is logistic.
-    noise = torch.logit(torch.rand_like(up).clamp(1e-6, 1 - 1e-6))
+    uniform = torch.rand(up.shape, generator=generator, dtype=up.dtype)
+    noise = torch.logit(uniform.clamp(1e-6, 1 - 1e-6))
     return below + torch.sigmoid((preference + noise) / temperature)
 
 

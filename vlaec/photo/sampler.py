@@ -1,23 +1,23 @@
-"""Sampling the PixelCNN along wavefronts: all pixels whose windows are known, at once.
+"""Sampling the PixelCNN along wavefronts: all pixels whose windows are complete, at once.
 
 With a window that reaches h columns to the right in the rows above, all pixels with the same
 x + (h + 1) y are independent, so an image takes W + (h + 1)(H - 1) steps instead of W H. The image
-is cut into bands of BAND rows that do not see each other, as crops do not in training; all bands
-take their steps together. The bands are part of the format: a texture does not depend on how many
-of them are sampled at a time.
+is cut into bands of BAND rows that do not see each other, as crops do not in training; the bands of
+a thread take their steps together. The bands are part of the format: a texture does not depend on
+how many of them are sampled at a time. `networks.wavefront` does the same in torch, for training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
-from ..networks.pixelcnn import (
+from .. import threads
+from ..coding.window import wavefront_skew, window_offsets
+from ..networks.config import PhotoConfig
+from ..networks.texture import (
     INPUT_SCALE,
     LOG_SCALE_MAX,
     LOG_SCALE_MIN,
@@ -25,77 +25,94 @@ from ..networks.pixelcnn import (
     MEAN_BOUND,
     NOISE_BOUND,
     WINDOW_BOUND,
-    PixelCNN,
-    SamplingNoise,
 )
 
 BAND = 128
+CHANNELS = 3
+# Of a component, as the head orders them: means, coefficients, log scales.
+PARTS = 9
+
+Progress = Callable[[float], None]
 
 
 @lru_cache(maxsize=1)
-def _noise_tables() -> tuple[Tensor, Tensor]:
+def _noise_tables() -> tuple[np.ndarray, np.ndarray]:
     """Gumbel and logistic quantiles of the 2^16 cells of a 16-bit uniform number."""
     u = (np.arange(65536) + 0.5) / 65536
     gumbel = -np.log(-np.log(u))
     logistic = np.clip(np.log(u) - np.log1p(-u), -NOISE_BOUND, NOISE_BOUND)
-    return torch.from_numpy(gumbel).float(), torch.from_numpy(logistic).float()
+    return gumbel.astype(np.float32), logistic.astype(np.float32)
 
 
-def band_noise(key: int, band: int, width: int, mixtures: int) -> tuple[Tensor, Tensor]:
-    """Noise of one band: Gumbel [BAND, width, K] and logistic [BAND, width, 3].
+def band_noise(
+    key: int, band: int, width: int, mixtures: int, rows: int = BAND
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noise of the first rows of one band: Gumbel [rows, width, K], logistic [rows, width, 3].
 
     Philox (Salmon et al. 2011) with `key` and the band as the counter's third word. Its raw
-    output is fixed by its definition, unlike that of torch's generators or numpy's distributions.
+    output is fixed by its definition, unlike that of numpy's distributions.
     """
-    words = -(-(mixtures + 3) // 4)
+    words = -(-(mixtures + CHANNELS) // 4)
     philox = np.random.Philox(key=key, counter=band << 128)
-    raw = philox.random_raw(BAND * width * words).astype("<u8").view("<u2")
-    cells = torch.from_numpy(raw.astype(np.int64)).view(BAND, width, 4 * words)
+    raw = philox.random_raw(rows * width * words).astype("<u8", copy=False).view("<u2")
+    cells = raw.reshape(rows, width, 4 * words)
     gumbel, logistic = _noise_tables()
-    return gumbel[cells[:, :, :mixtures]], logistic[cells[:, :, mixtures : mixtures + 3]]
+    return gumbel[cells[:, :, :mixtures]], logistic[cells[:, :, mixtures : mixtures + CHANNELS]]
 
 
 class TextureSampler:
     """Samples residuals from a PixelCNN."""
 
-    def __init__(self, cnn: PixelCNN, temperature: float) -> None:
-        self.temperature = temperature
-        self.mixtures = cnn.mixtures
-        rows = sorted({row for row, _ in cnn.offsets})
+    def __init__(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        config: PhotoConfig,
+        temperature: float | None = None,
+    ) -> None:
+        """From a model's weights by name; at the model's own temperature unless one is given."""
+        self.temperature = np.float32(config.temperature if temperature is None else temperature)
+        self.mixtures = config.mixtures
+        offsets = window_offsets(config.receptive_field)
+        rows = sorted({row for row, _ in offsets})
         # Per row of the window: row offset, first column offset, number of columns.
         self.runs = []
         for row in rows:
-            columns = [column for r, column in cnn.offsets if r == row]
+            columns = [column for r, column in offsets if r == row]
             self.runs.append((row, min(columns), len(columns)))
         self.top = -rows[0]
-        self.side = max(abs(column) for _, column in cnn.offsets)
-        self.skew = 1 + max(column for row, column in cnn.offsets if row < 0)
+        self.side = max(abs(column) for _, column in offsets)
+        self.skew = wavefront_skew(offsets)
+
+        def affine(name: str) -> tuple[np.ndarray, np.ndarray]:
+            weight, bias = (tensors[f"pixelcnn.{name}.{part}"] for part in ("weight", "bias"))
+            return weight[:, :, 0, 0].T.astype(np.float32), bias.astype(np.float32)
+
         # Weights as [in, out]; the inputs are the window's pixels in raster order, channels last,
-        # as gather_window orders them, and the features. The window's scale is folded into its
+        # as `gather_window` orders them, and the features. The window's scale is folded into its
         # weights, and the bound with it.
-        window, window_bias = _affine(cnn.window)
-        condition, condition_bias = _affine(cnn.condition)
-        self.first = torch.cat([window * INPUT_SCALE, condition])
-        self.bound = WINDOW_BOUND / INPUT_SCALE
+        window, window_bias = affine("window")
+        condition, condition_bias = affine("condition")
+        self.window_size = len(window)
+        self.first = np.concatenate([window * np.float32(INPUT_SCALE), condition])
+        self.bound = np.float32(WINDOW_BOUND / INPUT_SCALE)
         # Biases are carried along as constants: relu(x + c) = max(x, -c) + c. That spares every
         # step, of which there are thousands, an operation per layer.
         constant = window_bias + condition_bias
         self.layers = []  # weight, and the floor of its input
-        for layer in cnn.layers:
-            weight, bias = _affine(layer)
-            self.layers.append((weight, -constant))
+        for index in range(config.pixel_depth):
+            weight, bias = affine(f"layers.{index}")
+            self.layers.append((np.ascontiguousarray(weight), -constant))
             constant = constant + constant @ weight + bias
-        head, head_bias = _by_component(*_affine(cnn.head), cnn.mixtures)
+        head, head_bias = _by_component(*affine("head"), config.mixtures)
         self.head, self.head_floor, self.head_bias = head, -constant, constant @ head + head_bias
 
-    @torch.inference_mode()
     def sample(
         self,
-        features: Tensor,
+        features: np.ndarray,
         key: int,
         first_band: int = 0,
-        progress: Callable[[float], None] | None = None,
-    ) -> Tensor:
+        progress: Progress | None = None,
+    ) -> np.ndarray:
         """Residual [3, H, W] of a picture (or of whole bands of it) on the [0, 1] scale of pixels.
 
         Args:
@@ -104,122 +121,164 @@ class TextureSampler:
             key: of the noise, 64 bits.
             progress: told the share of the steps that are done.
         """
-        height, width = features.shape[1:]
-        bands, rows = -(-height // BAND), min(BAND, height)
-        drawn = [band_noise(key, first_band + b, width, self.mixtures) for b in range(bands)]
-        gumbel, logistic = (torch.stack(part)[:, :rows] for part in zip(*drawn, strict=True))
-        by_pixel = features.permute(1, 2, 0)
-        padded = _grown(by_pixel, (0, 0, 0, 0, 0, bands * rows - height))
-        by_band = padded.unflatten(0, (bands, rows))  # [bands, rows, W, F]
-        residual = self._run(by_band, gumbel, logistic, progress)
-        return residual.flatten(0, 1)[:height].permute(2, 0, 1)
+        _, height, width = features.shape
+        residual = np.empty((CHANNELS, height, width), np.float32)
+        bands = -(-height // BAND)
+        groups = np.array_split(np.arange(bands), min(bands, threads.count()))
 
-    @torch.no_grad()
-    def sample_batch(self, features: Tensor, noise: SamplingNoise) -> Tensor:
-        """Residuals [N, 3, H, W] of a batch [N, F, H, W] with given noise: for training."""
-        by_pixel, gumbel, logistic = (
-            t.float().permute(0, 2, 3, 1) for t in (features, noise.gumbel, noise.logistic)
-        )
-        return self._run(by_pixel, gumbel, logistic).permute(0, 3, 1, 2)
-
-    def _run(
-        self,
-        features: Tensor,
-        gumbel: Tensor,
-        logistic: Tensor,
-        progress: Callable[[float], None] | None = None,
-    ) -> Tensor:
-        """Residuals [B, R, W, 3] of B independent bands.
-
-        Features [B, R, W, F], Gumbel noise [B, R, W, K], logistic noise [B, R, W, 3].
-        """
-        bands, rows, width, _ = features.shape
-        # Diagonal views need a stride that is not negative.
-        spare = (0, 0, 0, max(0, self.skew - width))
-        given = [_grown(t, spare).contiguous() for t in (features, gumbel, logistic)]
-        # Within bounds, with zeros all around for windows at the edges.
-        seen = features.new_zeros(bands, self.top + rows, width + 2 * self.side, 3)
-        drawn = features.new_empty(bands, rows, width + spare[3], 3)
-
-        steps = width + self.skew * (rows - 1)
-        for t in range(steps):
-            y = max(0, -(-(t - width + 1) // self.skew))
-            n = min(rows - 1, t // self.skew) - y + 1
-            x = t - self.skew * y
-            known, *noise = (self._diagonal(part, y, x, n) for part in given)
-            window = [
-                self._diagonal(seen, y + self.top + row, x + self.side + column, n, count)
-                for row, column, count in self.runs
+        def part(group: np.ndarray) -> None:
+            start, stop = int(group[0]), int(group[-1]) + 1
+            rows = slice(start * BAND, min(stop * BAND, height))
+            told = progress if start == 0 else None
+            given = [
+                (features[:, top : min(top + BAND, height)], key, first_band + top // BAND)
+                for top in range(rows.start, rows.stop, BAND)
             ]
-            inputs = torch.cat([*window, known], 2).flatten(0, 1)  # [bands * n, 3 * window + F]
-            hidden = inputs @ self.first
-            for weight, floor in self.layers:
-                hidden.addmm_(hidden.maximum(floor), weight)
-            out = torch.addmm(self.head_bias, hidden.maximum(self.head_floor), self.head)
-            value = self.draw(out.unflatten(0, (bands, n)), *noise)
-            self._diagonal(drawn, y, x, n).copy_(value)
-            value = value.clamp_(-self.bound, self.bound)
-            self._diagonal(seen, y + self.top, x + self.side, n).copy_(value)
+            residual[:, rows] = self.sample_crops(given, told)
+
+        with threads.one_blas_thread():
+            threads.spread(part, groups)
+        return residual
+
+    def sample_crops(
+        self, crops: list[tuple[np.ndarray, int, int]], progress: Progress | None = None
+    ) -> np.ndarray:
+        """Residuals [3, sum of H, W] of crops that do not see each other, one below the other.
+
+        Each crop: features [F, H, W] of at most BAND rows, all of one width and, but for the last,
+        one height; the key and the band of its noise.
+        """
+        rows, width = crops[0][0].shape[1:]
+        # Diagonal views need a stride that is not negative.
+        wide = max(width, self.skew)
+        walk = _Walk(self, len(crops), rows, wide)
+        for index, (features, key, band) in enumerate(crops):
+            n = features.shape[1]
+            walk.features[index, :n, :width] = features.transpose(1, 2, 0)
+            gumbel, logistic = band_noise(key, band, width, self.mixtures, n)
+            np.multiply(gumbel, self.temperature, out=walk.gumbel[index, :n, :width])
+            np.multiply(logistic, self.temperature, out=walk.logistic[index, :n, :width])
+        walk.run(width, progress)
+        drawn = walk.drawn.reshape(-1, wide, CHANNELS)
+        total = sum(features.shape[1] for features, _, _ in crops)
+        return drawn[:total, :width].transpose(2, 0, 1)
+
+
+class _Walk:
+    """The wavefronts of B independent bands of R rows, and all memory that they need."""
+
+    def __init__(self, sampler: TextureSampler, bands: int, rows: int, width: int) -> None:
+        self.sampler, self.bands, self.rows = sampler, bands, rows
+        features, hidden = len(sampler.first) - sampler.window_size, sampler.first.shape[1]
+
+        def zeros(*shape: int) -> np.ndarray:
+            return np.zeros(shape, np.float32)
+
+        self.features = zeros(bands, rows, width, features)
+        self.gumbel = zeros(bands, rows, width, sampler.mixtures)
+        self.logistic = zeros(bands, rows, width, CHANNELS)
+        # Within bounds, with zeros all around for windows at the edges.
+        self.seen = zeros(bands, sampler.top + rows, width + 2 * sampler.side, CHANNELS)
+        self.drawn = zeros(bands, rows, width, CHANNELS)
+        most = bands * min(rows, -(-width // sampler.skew))
+        self._inputs = zeros(most, len(sampler.first))
+        self._hidden, self._bounded, self._added = (zeros(most, hidden) for _ in range(3))
+        self._out = zeros(most, sampler.head.shape[1])
+        self._noisy, self._value = zeros(most, sampler.mixtures), zeros(most, CHANNELS)
+        self._product = zeros(most)
+        self._chosen = zeros(most, PARTS)
+        self._choice = np.zeros(most, np.intp)
+        self._places = np.zeros((most, PARTS), np.intp)
+        first = sampler.mixtures + np.arange(PARTS)
+        self._starts = np.arange(most)[:, None] * sampler.head.shape[1] + first
+
+    def run(self, width: int, progress: Progress | None) -> None:
+        """Fill `drawn` from the other arrays."""
+        s = self.sampler
+        steps = width + s.skew * (self.rows - 1)
+        for t in range(steps):
+            y = max(0, -(-(t - width + 1) // s.skew))
+            n = min(self.rows - 1, t // s.skew) - y + 1
+            if n < 1:  # narrower than the skew: no pixel waits for this step
+                continue
+            x = t - s.skew * y
+            inputs = self._inputs[: self.bands * n].reshape(self.bands, n, -1)
+            filled = 0
+            for row, column, count in s.runs:
+                size = count * CHANNELS
+                seen = self._diagonal(self.seen, y + s.top + row, x + s.side + column, n, count)
+                inputs[:, :, filled : filled + size] = seen
+                filled += size
+            inputs[:, :, filled:] = self._diagonal(self.features, y, x, n)
+            value = self._draw(self.bands * n, y, x, n).reshape(self.bands, n, CHANNELS)
+            self._diagonal(self.drawn, y, x, n)[...] = value
+            np.minimum(value, s.bound, out=value)
+            np.maximum(value, -s.bound, out=value)
+            self._diagonal(self.seen, y + s.top, x + s.side, n)[...] = value
             if progress and t % 256 == 0:
                 progress(t / steps)
-        return drawn[:, :, :width]
 
-    def draw(self, out: Tensor, gumbel: Tensor, logistic: Tensor) -> Tensor:
-        """`sample_mixture` in a third of the operations, for thousands of small batches.
-
-        Args:
-            out: [..., 10 K] of the head, see `_by_component`.
-            gumbel: [..., K].
-            logistic: [..., 3].
-
-        Returns:
-            residuals [..., 3].
-        """
-        heat, k = self.temperature, self.mixtures
-        # On CPUs argmax takes as long as a layer of the network, max does not.
-        choice = out[..., :k].add(gumbel, alpha=heat).max(-1, keepdim=True).indices  # [..., 1]
-        components = out[..., k:].unflatten(-1, (k, 9))
-        index = choice[..., None].expand(*choice.shape, 9)
-        chosen = components.gather(-2, index)[..., 0, :]  # [..., 9]
-        bounded = chosen[..., :6].tanh_()
-        scale = chosen[..., 6:].clamp_(LOG_SCALE_MIN, LOG_SCALE_MAX).exp_()
-        value = bounded[..., :3].mul_(MEAN_BOUND / INPUT_SCALE)
-        value.addcmul_(scale, logistic, value=heat)
-        red, green, blue = value.unbind(-1)
-        green_on_red, blue_on_red, blue_on_green = bounded[..., 3:].unbind(-1)
-        green.addcmul_(green_on_red, red)
-        blue.addcmul_(blue_on_red, red).addcmul_(blue_on_green, green)
+    def _draw(self, count: int, y: int, x: int, n: int) -> np.ndarray:
+        """Residuals [count, 3] of the pixels whose inputs are gathered; see `sample_mixture`."""
+        s, k = self.sampler, self.sampler.mixtures
+        hidden, bounded, added = (a[:count] for a in (self._hidden, self._bounded, self._added))
+        np.matmul(self._inputs[:count], s.first, out=hidden)
+        for weight, floor in s.layers:
+            np.maximum(hidden, floor, out=bounded)
+            np.matmul(bounded, weight, out=added)
+            np.add(hidden, added, out=hidden)
+        np.maximum(hidden, s.head_floor, out=bounded)
+        out, noisy = self._out[:count], self._noisy[:count]
+        np.matmul(bounded, s.head, out=out)
+        np.add(out, s.head_bias, out=out)
+        gumbel = self._diagonal(self.gumbel, y, x, n)
+        np.add(out.reshape(self.bands, n, -1)[:, :, :k], gumbel, out=noisy.reshape(gumbel.shape))
+        choice, places = self._choice[:count], self._places[:count]
+        np.argmax(noisy, 1, out=choice)
+        np.multiply(choice, PARTS, out=choice)
+        np.add(self._starts[:count], choice[:, None], out=places)
+        chosen = self._chosen[:count]
+        np.take(self._out, places, out=chosen, mode="clip")
+        squashed, scale = chosen[:, :6], chosen[:, 6:]
+        np.tanh(squashed, out=squashed)
+        np.minimum(scale, LOG_SCALE_MAX, out=scale)
+        np.maximum(scale, LOG_SCALE_MIN, out=scale)
+        np.exp(scale, out=scale)
+        value, product = self._value[:count], self._product[:count]
+        logistic = self._diagonal(self.logistic, y, x, n)
+        by_band = scale.reshape(logistic.shape)
+        np.multiply(by_band, logistic, out=by_band)
+        np.multiply(squashed[:, :3], np.float32(MEAN_BOUND / INPUT_SCALE), out=value)
+        np.add(value, scale, out=value)
+        # Green given red, then blue given both.
+        for coefficient, giver, taker in ((3, 0, 1), (4, 0, 2), (5, 1, 2)):
+            np.multiply(squashed[:, coefficient], value[:, giver], out=product)
+            np.add(value[:, taker], product, out=value[:, taker])
         return value
 
-    def _diagonal(self, x: Tensor, y: int, column: int, n: int, count: int = 1) -> Tensor:
+    def _diagonal(self, x: np.ndarray, y: int, column: int, n: int, count: int = 1) -> np.ndarray:
         """View of the pixels (y + i, column - skew * i), i < n, of every band, each with `count`
         pixels in a row: [bands, n, count * C] of a contiguous x [bands, rows, columns, C]."""
-        bands, rows, columns, channels = x.shape
-        return x.as_strided(
+        bands, channels = len(x), x.shape[3]
+        band, row, cell, number = x.strides
+        return np.ndarray(
             (bands, n, count * channels),
-            (rows * columns * channels, (columns - self.skew) * channels, 1),
-            (y * columns + column) * channels,
+            np.float32,
+            x,
+            y * row + column * cell,
+            (band, row - self.sampler.skew * cell, number),
         )
 
 
-def _grown(x: Tensor, padding: tuple[int, ...]) -> Tensor:
-    """x with zeros around it as `functional.pad` has them, itself if there is nothing to add."""
-    return functional.pad(x, padding) if any(padding) else x
-
-
-def _by_component(weight: Tensor, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The head [in, 10 K] with its columns in the order in which `TextureSampler.draw` reads them:
-    K logits, then for each component three means, in units of their bound, three coefficients and
-    three log scales."""
-    both = torch.cat([weight, bias[None]])  # [in + 1, 10 K]
-    means, log_scales, coefficients = both[:, k:].unflatten(1, (3, 3, k)).unbind(1)
-    log_scales[-1] += LOG_SCALE_START
-    parts = torch.cat([means / MEAN_BOUND, coefficients, log_scales], 1)  # [in + 1, 9, K]
-    ordered = torch.cat([both[:, :k], parts.transpose(1, 2).flatten(1)], 1)
-    return ordered[:-1].contiguous(), ordered[-1]
-
-
-def _affine(conv: torch.nn.Module) -> tuple[Tensor, Tensor]:
-    """A 1x1 convolution as a matrix [in, out] and a bias [out]."""
-    assert isinstance(conv, torch.nn.Conv2d) and conv.bias is not None
-    return conv.weight.detach()[:, :, 0, 0].T.contiguous(), conv.bias.detach()
+def _by_component(weight: np.ndarray, bias: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The head [in, 10 K] with its columns in the order in which `_Walk` reads them: K logits, then
+    for each component three means, in units of their bound, three coefficients and three log
+    scales."""
+    both = np.concatenate([weight, bias[None]])  # [in + 1, 10 K]
+    means, log_scales, coefficients = (
+        both[:, start : start + 3 * k].reshape(-1, 3, k) for start in (k, 4 * k, 7 * k)
+    )
+    log_scales[-1] += np.float32(LOG_SCALE_START)
+    parts = np.concatenate([means / np.float32(MEAN_BOUND), coefficients, log_scales], 1)
+    ordered = np.concatenate([both[:, :k], parts.transpose(0, 2, 1).reshape(len(both), -1)], 1)
+    return np.ascontiguousarray(ordered[:-1]), ordered[-1]

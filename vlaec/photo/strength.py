@@ -3,20 +3,16 @@
 Texture is trained on photographs. On drawings it can be worse than none: the grain that a model
 gives to every clean area shows on a flat one and between letters. The encoder knows the original,
 so it decodes a few windows with texture of several strengths and compares how much they vary around
-each pixel with how much the original does (`variance`).
+each pixel with how much the original does (`variance_distance`, as `metrics.variance` in torch).
 """
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from collections.abc import Callable
 
-from ..metrics.variance import variance_distance
+import numpy as np
+
 from ..networks.config import STRIDE
-from ..networks.photo import PhotoVLAE
-from ..networks.pixelcnn import draw_noise
-from .sampler import TextureSampler
 
 STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 # Windows in all, spread over the picture, and latents on a side of each: an eighth of a megapixel
@@ -26,41 +22,77 @@ SIDE = 8
 # Latents at a window's edge that see other neighbours than in the picture.
 MARGIN = 1
 
+# Pixels on one side of what is around a pixel, and the variance below which none is seen; the
+# reasons are in `metrics.variance`.
+WINDOW = 5
+FLOOR = (0.5 / 255) ** 2
+OPPONENT = np.array(
+    [[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], np.float32
+)
+SHARES = np.array([0.5, 0.25, 0.25], np.float32)
 
-@torch.inference_mode()
-def choose_strength(model: PhotoVLAE, sampler: TextureSampler, x: Tensor, known: Tensor) -> float:
-    """Strength of texture, 0..1: the most with which the picture's local variances are no farther
+# What a decoder makes of a window of latents, top, left, height and width: the mean and all that
+# texture adds to it, [3, 16 h, 16 w] each.
+Decode = Callable[[int, int, int, int], tuple[np.ndarray, np.ndarray]]
+
+
+def choose_strength(rgb: np.ndarray, shape: tuple[int, int], decode: Decode) -> float:
+    """Strength of texture, 0..1: the highest at which the picture's local variances are no farther
     from the original's than with none.
 
     Args:
-        model: of the file.
-        sampler: of its texture.
-        x: the original [1, 3, 16 h, 16 w] in [0, 1].
-        known: what synthesis starts from, [1, C, h, w], from `PhotoVLAE.known`.
+        rgb: the original [H, W, 3] uint8.
+        shape: height and width of its latents.
+        decode: what a decoder makes of some of them.
     """
-    height, width = known.shape[2:]
-    if min(height, width) < 2 * MARGIN + 2:
+    height, width = shape
+    if min(shape) < 2 * MARGIN + 2:
         return 1.0  # too small to be compared
-    corners = _corners(height, width)
     side = (min(SIDE, height), min(SIDE, width))
-    original = _cut(x, corners, side, STRIDE)  # [N, 3, 16 s, 16 t]
-    seen = _cut(known, corners, side, 1).contiguous(memory_format=torch.channels_last)
-    mean = model.mean(model.synthesis.trunk(seen))
-    detail, features = model.texture(model.texture_synthesis.trunk(seen))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        noise = draw_noise((len(mean), *mean.shape[2:]), sampler.mixtures, features)
-    texture = detail + sampler.sample_batch(features, noise)
-
     edge = MARGIN * STRIDE
-    inner = (..., slice(edge, -edge), slice(edge, -edge))
+    inner = (slice(None), slice(edge, -edge), slice(edge, -edge))
+    distances = np.zeros(1 + len(STRENGTHS))
+    for top, left in _corners(height, width):
+        mean, texture = (part[inner] for part in decode(top, left, *side))
+        truth = log_variances(_original(rgb, top, left, side)[inner])
+        for index, strength in enumerate((0.0, *STRENGTHS)):
+            picture = np.clip(np.rint((mean + np.float32(strength) * texture) * 255), 0, 255)
+            by_plane = np.abs(log_variances(picture / np.float32(255)) - truth).mean((1, 2))
+            distances[index] += by_plane @ SHARES
+    none, *others = distances
+    return next((s for s, d in zip(STRENGTHS, others, strict=True) if d <= none), 0.0)
 
-    def distance(strength: float) -> float:
-        picture = ((mean + strength * texture) * 255).round().clamp(0, 255) / 255
-        return float(variance_distance(picture[inner], original[inner]).mean())
 
-    none = distance(0.0)
-    return next((strength for strength in STRENGTHS if distance(strength) <= none), 0.0)
+def log_variances(x: np.ndarray) -> np.ndarray:
+    """Log variance of luma and colour in the WINDOW x WINDOW pixels around each.
+
+    Args:
+        x: [3, H, W] in [0, 1], H and W at least WINDOW.
+
+    Returns:
+        [3, H - WINDOW + 1, W - WINDOW + 1].
+    """
+    planes = np.tensordot(OPPONENT, x - np.float32(0.5), 1)  # near 0, where squares keep digits
+    mean, square = (_means(p) for p in (planes, planes * planes))
+    return np.log(np.maximum(square - mean * mean, 0) + np.float32(FLOOR))
+
+
+def _means(planes: np.ndarray) -> np.ndarray:
+    """Means of the windows of [C, H, W]."""
+    for axis in (1, 2):
+        size = planes.shape[axis] - WINDOW + 1
+        parts = [planes.take(range(i, i + size), axis) for i in range(WINDOW)]
+        planes = sum(parts[1:], parts[0])
+    return planes / np.float32(WINDOW**2)
+
+
+def _original(rgb: np.ndarray, top: int, left: int, side: tuple[int, int]) -> np.ndarray:
+    """A window of the original, [3, 16 h, 16 w] in [0, 1], the last row and column repeated."""
+    rows, columns = (
+        np.minimum(STRIDE * start + np.arange(STRIDE * size), limit - 1)
+        for start, size, limit in zip((top, left), side, rgb.shape, strict=False)
+    )
+    return rgb[rows[:, None], columns].transpose(2, 0, 1) / np.float32(255)
 
 
 def _corners(height: int, width: int) -> list[tuple[int, int]]:
@@ -69,16 +101,3 @@ def _corners(height: int, width: int) -> list[tuple[int, int]]:
     places = [(SIDE * row, SIDE * column) for row in range(rows) for column in range(columns)]
     chosen = np.linspace(0, len(places) - 1, min(WINDOWS, len(places))).round().astype(int)
     return [places[index] for index in chosen]
-
-
-def _cut(
-    plane: Tensor, corners: list[tuple[int, int]], side: tuple[int, int], scale: int
-) -> Tensor:
-    """Windows [N, C, scale * side[0], scale * side[1]] of one plane [1, C, H, W]."""
-    height, width = (scale * s for s in side)
-    return torch.cat(
-        [
-            plane[:, :, scale * top : scale * top + height, scale * left : scale * left + width]
-            for top, left in corners
-        ]
-    )

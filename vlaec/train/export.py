@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
+from torch import Tensor
 
+from ..networks import PhotoVLAE
 from .photo.recipe import Recipe
 from .sets.precondition import plain
 from .sets.recipe import SetRecipe
@@ -53,7 +55,10 @@ def export(
             )
         kind = {"kind": "photo", "texture": texture, "qualities": [lowest, highest]}
     data = save(tensors, metadata={"config": json.dumps(recipe.model.to_dict())})
-    target.with_suffix(".safetensors").write_bytes(data)
+    weights_file = target.with_suffix(".safetensors")
+    weights_file.write_bytes(data)
+    if isinstance(recipe, Recipe):
+        kind["graphs"] = _write_graphs(recipe, tensors, weights_file)
     commands = run / "commands.txt"
     card = {
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -75,6 +80,15 @@ def export(
     path = target.with_suffix(".json")
     path.write_text(json.dumps(card, indent=1) + "\n")
     return path
+
+
+def _write_graphs(recipe: Recipe, tensors: dict[str, Tensor], weights: Path) -> dict[str, str]:
+    """What the codec runs, beside the weights; SHA-256 by name."""
+    from .onnx_export import write_graphs  # which needs a package that training does not
+
+    model = PhotoVLAE(recipe.model)
+    model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    return write_graphs(model, weights)
 
 
 def _recipe(values: dict[str, Any]) -> Recipe | SetRecipe:

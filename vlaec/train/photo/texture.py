@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...networks.pixelcnn import PixelCNN, SamplingNoise, draw_noise, mixture_bits, sample_mixture
-from ...photo.sampler import TextureSampler
+from ...networks.wavefront import WavefrontSampler
 from .recipe import Recipe
 from .terms import ON_TEXTURE, Judges, SceneMaps, TextureScene
 
@@ -112,4 +112,4 @@ class TextureLoss(nn.Module):
     @torch.compiler.disable  # it would be unrolled into thousands of operations
     def _draw_exactly(self, cnn: PixelCNN, features: Tensor, noise: SamplingNoise) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            return TextureSampler(cnn, self.temperature).sample_batch(features, noise)
+            return WavefrontSampler(cnn, self.temperature).sample_batch(features, noise)

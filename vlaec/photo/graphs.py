@@ -1,0 +1,125 @@
+"""A photo model's networks on ONNX Runtime.
+
+The graphs lie beside the weights file as NAME.GRAPH.onnx and name their weights by their place in
+it. Each says in its metadata at which stride its convolutions work, and how far they see. Sessions
+are made when they are first needed, and again in a forked child, which has none of its parent's
+threads.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from .. import threads
+from ..errors import ModelMissingError
+from ..networks.config import STRIDE, PhotoConfig
+from ..zoo import Weights
+from .strips import Planes, Rows, Strips
+
+# Strides at which the convolutions of a network work.
+STRIDES = (16, 8, 4)
+FLOAT = 4  # bytes
+
+# Sessions of a parent process: a child can neither run them nor end them.
+_parents: list[dict[str, Any]] = []
+
+
+class Graphs:
+    """The networks of one model.
+
+    Raises ModelMissingError, when a network is first needed, if its graph is missing or damaged.
+    """
+
+    def __init__(self, weights: Weights, config: PhotoConfig) -> None:
+        self._weights, self._config = weights, config
+        self._sessions: dict[str, Any] = {}
+        self._process = os.getpid()
+
+    def latents(self, pixels: Rows, levels: np.ndarray) -> Rows:
+        """Latents [1, C, h, w] before rounding, of pixels [1, 3, 16 h, 16 w] in [0, 1].
+
+        `levels` [levels]: weights of the quality's levels.
+        """
+        rows = pixels
+        for stride, width in zip(reversed(STRIDES), self._config.widths, strict=True):
+            rows = self._stage(rows, f"analysis-{stride}", stride, width, levels)
+        return rows
+
+    def known(self, latents: Rows, levels: np.ndarray) -> Rows:
+        """What both synthesis networks start from, [1, C + levels, h, w]: of the planes of
+        latents, and of means and log scales of their prior, each [1, C, h, w]."""
+        return self._stage(latents, "known", STRIDE, 3 * self._config.latent_channels, levels)
+
+    def mean(self, known: Rows) -> Rows:
+        """The faithful picture [1, 3, 16 h, 16 w]."""
+        return self._synthesis(known, "mean")
+
+    def texture(self, known: Rows) -> Rows:
+        """Detail [1, 3, 16 h, 16 w] and features [1, F, 16 h, 16 w] of its texture."""
+        return self._synthesis(known, "texture")
+
+    def _synthesis(self, known: Rows, name: str) -> Rows:
+        rows = known
+        widths = self._config.widths
+        for stride, width in zip(STRIDES, reversed(widths), strict=True):
+            made = max(4, stride // 2)
+            rows = self._stage(rows, f"{name}-{stride}", stride, width, made=made)
+        # Two planes of features at full resolution, for each cell of 4 x 4 pixels.
+        return self._stage(rows, f"{name}-1", 4, 4 * 16 * self._config.features, made=1)
+
+    def _stage(
+        self,
+        source: Rows,
+        name: str,
+        cell: int,
+        width: int,
+        levels: np.ndarray | None = None,
+        made: int | None = None,
+    ) -> Strips:
+        session = self._session(name)
+        inputs = [i.name for i in session.get_inputs()]
+        weights = {}
+        if "levels" in inputs:
+            assert levels is not None
+            weights = {"levels": levels.astype(np.float32)[None]}
+        names = [i for i in inputs if i != "levels"]
+
+        def compute(planes: Planes) -> Planes:
+            planes = [np.ascontiguousarray(plane) for plane in planes]
+            made: Planes = session.run(None, dict(zip(names, planes, strict=True)) | weights)
+            return made
+
+        said = session.get_modelmeta().custom_metadata_map
+        return Strips(source, compute, cell, int(said["halo"]), made or cell, FLOAT * width)
+
+    def _session(self, name: str) -> Any:
+        if self._process != os.getpid():
+            _parents.append(self._sessions)
+            self._sessions, self._process = {}, os.getpid()
+        if name not in self._sessions:
+            self._sessions[name] = self._open(name)
+        return self._sessions[name]
+
+    def _open(self, name: str) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads.count()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        # Threads that wait for work must not take the processor from those that do some.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        graph = self._weights.graph(name)
+        options.add_external_initializers_from_files_in_memory(
+            [self._weights.card.path.name], [self._weights.data], [len(self._weights.data)]
+        )
+        try:
+            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's have no common base
+            model = self._weights.card.name
+            raise ModelMissingError(
+                f"graph {name} of model {model} cannot be used: {error}"
+            ) from error

@@ -1,0 +1,125 @@
+"""Networks run over a picture of any size in bounded memory: some rows, and columns, at a time.
+
+Each graph asks the one before it for the rows that it needs, and keeps the last strips that it
+made. A strip is computed with the cells around it that its values depend on, so the picture is the
+same as if it had been computed in one piece; small ones are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+# Rows of several planes, [1, C, n, W] each.
+Planes = list[np.ndarray]
+
+# Bytes of one plane of a graph's widest layer, roughly, by which strips are measured.
+STRIP_BYTES = 2**26
+# Cells of a picture that are computed side by side.
+COLUMNS = 2**12
+KEPT = 2
+
+
+class Rows(Protocol):
+    """Planes of a picture, some rows at a time. `stride`: pixels on one side of a cell."""
+
+    stride: int
+    height: int
+    width: int
+
+    def rows(self, top: int, bottom: int) -> Planes:
+        """The cells of rows `top` to `bottom`, for as long as no others are asked for."""
+        ...
+
+
+class Held:
+    """Planes [C, H, W] that are there."""
+
+    def __init__(self, stride: int, *planes: np.ndarray) -> None:
+        self.stride = stride
+        self.height, self.width = planes[0].shape[-2:]
+        self._planes = planes
+
+    def rows(self, top: int, bottom: int) -> Planes:
+        """As float32."""
+        return [plane[None, :, top:bottom].astype(np.float32) for plane in self._planes]
+
+
+class Strips:
+    """What a graph makes of the rows of its source."""
+
+    def __init__(
+        self,
+        source: Rows,
+        compute: Callable[[Planes], Planes],
+        cell: int,
+        halo: int,
+        stride: int,
+        cell_bytes: int,
+    ) -> None:
+        """
+        Args:
+            source: what the graph reads.
+            compute: runs the graph.
+            cell: pixels on one side of a cell that the graph's convolutions see.
+            halo: cells around a cell that its value depends on.
+            stride: pixels on one side of a cell of what the graph makes.
+            cell_bytes: of its widest layer, for one cell.
+        """
+        self.stride = stride
+        self.height = source.height * source.stride // stride
+        self.width = source.width * source.stride // stride
+        self._source, self._compute = source, compute
+        # Whole cells of what goes in, of what comes out, and of the convolutions in between.
+        unit = max(cell, source.stride, stride)
+        self._unit = unit
+        self._units = source.height * source.stride // unit, source.width * source.stride // unit
+        self._halo = -(-halo * cell // unit)
+        room = STRIP_BYTES // (cell_bytes * (unit // cell) ** 2)
+        self._step = max(2 * self._halo, 1, room // min(self._units[1], COLUMNS))
+        self._kept: dict[int, Planes] = {}
+
+    def rows(self, top: int, bottom: int) -> Planes:
+        """The cells of rows `top` to `bottom`, [1, C, bottom - top, W] each."""
+        size = self._step * self._unit // self.stride
+        parts = []
+        for index in range(top // size, -(-bottom // size)):
+            start = index * size
+            rows = slice(max(top - start, 0), bottom - start)
+            parts.append([plane[:, :, rows] for plane in self._strip(index)])
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(planes, 2) for planes in zip(*parts, strict=True)]
+
+    def _strip(self, index: int) -> Planes:
+        if index not in self._kept:
+            while len(self._kept) >= KEPT:
+                del self._kept[min(self._kept)]
+            self._kept[index] = self._make(index)
+        return self._kept[index]
+
+    def _make(self, index: int) -> Planes:
+        height, width = self._units
+        top, bottom = index * self._step, min((index + 1) * self._step, height)
+        above, below = max(0, top - self._halo), min(height, bottom + self._halo)
+        seen = self._source.rows(*(self._scaled(n, self._source) for n in (above, below)))
+        parts = []
+        for left in range(0, width, COLUMNS):
+            right = min(left + COLUMNS, width)
+            before, after = max(0, left - self._halo), min(width, right + self._halo)
+            columns = slice(*(self._scaled(n, self._source) for n in (before, after)))
+            made = self._compute([plane[:, :, :, columns] for plane in seen])
+            inner = (
+                slice(None), slice(None),
+                slice(self._scaled(top - above, self), self._scaled(bottom - above, self)),
+                slice(self._scaled(left - before, self), self._scaled(right - before, self)),
+            )  # fmt: skip
+            parts.append([plane[inner] for plane in made])
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(planes, 3) for planes in zip(*parts, strict=True)]
+
+    def _scaled(self, units: int, rows: Rows) -> int:
+        return units * self._unit // rows.stride
