@@ -88,10 +88,12 @@ def _cards() -> Iterator[Card]:
             except ModelMissingError as error:
                 warnings.warn(f"{error}; it is left out", ModelWarning, stacklevel=2)
                 continue
-            if card.path.is_file() and card.path.stat().st_size == card.bytes:
+            if not card.path.is_file():  # a card alone is no model, nor a danger
+                continue
+            if card.path.stat().st_size == card.bytes:
                 yield card
             else:
-                what = f"weights of model {card.name} in {folder} are missing or not whole"
+                what = f"weights of model {card.name} in {folder} are not whole"
                 warnings.warn(f"{what}; it is left out", ModelWarning, stacklevel=2)
 
 
