@@ -103,11 +103,27 @@ def open_as(name: str, stream: io.BytesIO) -> Image.Image:
     Raises BadImageError when the plugin for it is not installed, or whatever Pillow raises for
     damaged data.
     """
+    if name == "WEBP":
+        stream = _HeadFirst(stream.getvalue())
     opener: Any = _OPENERS.get(name)
     if opener is None:
         opener = _installed(name)
     image: Image.Image = opener(stream)
     return image
+
+
+def make_room(image: Image.Image) -> None:
+    """Make a TIFF's pixels, which Pillow would measure by the caller's limit before."""
+    size = getattr(image, "_tile_size", None)
+    if size is not None and getattr(image, "_im", image) is None:
+        image.im = Image.core.new(image.mode, size)
+
+
+class _HeadFirst(io.BytesIO):
+    """A WebP file that gives Pillow too little at first to apply the caller's limit of pixels."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(16 if size == 30 and self.tell() == 0 else size)
 
 
 def _first_box(data: bytes) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from ..errors import BadImageError
 from ..limits import MAX_METADATA
 from . import exif, icc
 from .found import Found
@@ -76,6 +77,19 @@ def scan_jp2(data: bytes) -> tuple[Found, int]:
             elif name == _UUID_XMP:
                 found.hide("xmp", block)
     return found, depth
+
+
+def check_codestream(data: bytes) -> None:
+    """Raise BadImageError when a JPEG 2000 file lacks the end of its coded data.
+
+    OpenJPEG finds that, too, but Pillow does not pass it on where the caller has set
+    LOAD_TRUNCATED_IMAGES.
+    """
+    if is_jp2(data):
+        parts = [data[start:end] for kind, start, end in boxes(data) if kind == b"jp2c"]
+        data = parts[0] if parts else b""
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise BadImageError("the picture is damaged or truncated: coded data is missing")
 
 
 def _scan_meta(found: Found, data: bytes) -> int:

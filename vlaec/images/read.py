@@ -105,7 +105,8 @@ def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
         found: Found = jpeg.scan(data)
     elif name in ("AVIF", "HEIF"):
         found, depth = isobmff.scan_heif(data)
-    elif isobmff.is_jp2(data):
+    elif name == "JPEG2000":
+        isobmff.check_codestream(data)
         found, depth = isobmff.scan_jp2(data)
     else:
         found = Found(data)
@@ -117,6 +118,8 @@ def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
             _check_whole(found, image)
         reduced = depth > 8 or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
         reduced = reduced or others.is_deep(name, image)
+        if name == "TIFF":
+            formats.make_room(image)
         stream.strict = name != "JPEG2000"  # whose decoder reads up to the end of any file
         image.load()
         others.note(found, name, image, data)
