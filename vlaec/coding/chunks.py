@@ -7,6 +7,7 @@ little-endian.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -95,6 +96,43 @@ def _walk(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
             raise BadFileError("damaged file: a chunk's type is not a letter")
         yield kind, data[position + _CHUNK.size : end]
         position = end + CRC_SIZE
+
+
+def find_chunks(
+    data: bytes, start: int, names: Mapping[bytes, str]
+) -> tuple[dict[bytes, bytes], list[str]]:
+    """The chunks that are whole in a damaged file: payloads by type, and names of what is not.
+
+    After damage the next place is taken where a chunk of a type in `names` has a right checksum.
+    """
+    chunks: dict[bytes, bytes] = {}
+    lost: list[str] = []
+    places = re.compile(b"[" + b"".join(names) + b"]")
+    while start < len(data):
+        payload = _whole_chunk(data, start)
+        if payload is not None:
+            kind = data[start : start + 1]
+            if kind in names:
+                chunks.setdefault(kind, payload)
+            start += chunk_size(payload)
+            continue
+        lost.append(names.get(data[start : start + 1], "unknown part"))
+        candidates = (match.start() for match in places.finditer(data, start + 1))
+        start = next((at for at in candidates if _whole_chunk(data, at) is not None), len(data))
+    return chunks, lost
+
+
+def _whole_chunk(data: bytes, start: int) -> bytes | None:
+    """The payload of the chunk at `start`, if its length fits and its checksum is right."""
+    if len(data) - start < _CHUNK.size + CRC_SIZE:
+        return None
+    _, length = _CHUNK.unpack_from(data, start)
+    end = start + _CHUNK.size + length
+    if end + CRC_SIZE > len(data):
+        return None
+    if zlib.crc32(data[start:end]) != _CRC.unpack_from(data, end)[0]:
+        return None
+    return data[start + _CHUNK.size : end]
 
 
 def pack_varint(value: int) -> bytes:

@@ -20,6 +20,7 @@ from ..coding.chunks import (
     check_header,
     chunk_size,
     expand,
+    find_chunks,
     pack_varint,
     read_chunks,
     seal,
@@ -188,6 +189,25 @@ def info(data: bytes) -> Info:
     return Info(
         header, header.version, stack.bits_back, bits, bits - stack.excess, sizes, len(data)
     )
+
+
+def salvage(data: bytes) -> tuple[Container, list[str]]:
+    """What is whole in a damaged file, and the names of the parts that are not.
+
+    Raises BadFileError when the header or the stack is damaged: then there is no picture.
+    """
+    header = _unpack_header(data)
+    chunks, lost = find_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
+    if b"Z" not in chunks:
+        raise BadFileError("damaged file: nothing can be saved of its picture")
+    metadata = {}
+    for kind, name in _METADATA.items():
+        if kind in chunks:
+            try:
+                metadata[name] = expand(chunks[kind], MAX_METADATA, name.upper())
+            except BadFileError:
+                lost.append(name)
+    return Container(header, _unpack_stack(chunks[b"Z"]), chunks.get(b"A"), metadata), lost
 
 
 def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:

@@ -19,6 +19,7 @@ from ..coding.chunks import (
     check_header,
     chunk_size,
     expand,
+    find_chunks,
     pack_varint,
     read_chunks,
     seal,
@@ -180,6 +181,23 @@ def info(data: bytes) -> Info:
     return Info(header, header.version, archive.stack, sizes, len(data))
 
 
+def salvage(data: bytes) -> tuple[Archive, list[str]]:
+    """What is whole in a damaged file, and the names of the parts that are not.
+
+    Raises BadFileError when the header, the stack or a lossy archive's steps are damaged.
+    """
+    header = _unpack_header(data)
+    chunks, lost = find_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
+    if b"S" not in chunks or (header.lossy and b"Q" not in chunks):
+        raise BadFileError("damaged file: nothing can be saved of its images")
+    try:
+        return _unpack(header, chunks), lost
+    except BadFileError:
+        if chunks.pop(b"n", None) is None:
+            raise
+        return _unpack(header, chunks), [*lost, "names"]
+
+
 def safe_names(names: tuple[str, ...]) -> bool:
     """Whether these can be the names of different files of one folder, on any system.
 
@@ -216,20 +234,24 @@ def _folded(name: str) -> str:
 
 def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
     """Header and payloads by chunk type, all CRCs checked."""
+    header = _unpack_header(data)
+    last = None if header.version == 1 else b"S"
+    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES, last)
+    if b"S" not in chunks:
+        raise BadFileError("truncated file: the images' data is missing")
+    return header, chunks
+
+
+def _unpack_header(data: bytes) -> Header:
     version = check_header(data, MAGIC, VERSION, _HEADER.size, ".vlaa")
     _, _, flags, count, height, width, model_id, seed, crc = _HEADER.unpack_from(data)
     if flags & ~(_COLOUR | _LOSSY):
         raise BadFileError("the file uses flags of a newer vlaec")
     colour, lossy = bool(flags & _COLOUR), bool(flags & _LOSSY)
     try:
-        header = Header(count, height, width, colour, lossy, model_id, seed, crc, version)
+        return Header(count, height, width, colour, lossy, model_id, seed, crc, version)
     except ValueError as error:
         raise BadFileError(f"damaged file: {error}") from error
-    last = None if version == 1 else b"S"
-    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES, last)
-    if b"S" not in chunks:
-        raise BadFileError("truncated file: the images' data is missing")
-    return header, chunks
 
 
 def _unpack(header: Header, chunks: dict[bytes, bytes]) -> Archive:
