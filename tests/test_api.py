@@ -160,9 +160,46 @@ def test_decoding_options_out_of_range(options: dict[str, Any]) -> None:
         vlaec.decompress(vlaec.compress(RGB), **options)
 
 
+@pytest.mark.parametrize("scale", [2, 4, 8, 16])
+@pytest.mark.parametrize("pixels", [RGB, RGBA, GREY], ids=["rgb", "rgba", "grey"])
+def test_previews_are_means_of_the_structure(pixels: np.ndarray, scale: int) -> None:
+    data = vlaec.compress(pixels)
+    whole = vlaec.decompress(data, texture=0, as_="numpy").astype(float)
+    small = vlaec.decompress(data, scale=scale, as_="numpy")
+    assert small.shape == (-(-20 // scale), -(-30 // scale), whole.shape[2])
+    for row, column in np.ndindex(small.shape[:2]):
+        cell = whole[scale * row :, scale * column :][:scale, :scale]
+        assert np.abs(cell.mean((0, 1)) - small[row, column]).max() <= 1
+
+
+def test_large_pictures_are_refused_on_request() -> None:
+    data = vlaec.compress(RGB, max_pixels=600)
+    with pytest.raises(vlaec.BadImageError, match="too large"):
+        vlaec.compress(png(RGB), max_pixels=599)
+    vlaec.decompress(data, max_pixels=600)
+    with pytest.raises(vlaec.BadFileError, match="too large"):
+        vlaec.decompress(data, max_pixels=599)
+
+
+def test_metadata_is_left_out_on_request() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a picture"
+    exif.get_ifd(0x8825)[1] = "N"
+    out = io.BytesIO()
+    Image.fromarray(RGB).save(out, "PNG", exif=exif)
+    kept = {}
+    for strip in ((), "gps", ["exif"], "exif,xmp", "all"):
+        picture = vlaec.decompress(vlaec.compress(out.getvalue(), strip=strip), as_="pil")
+        kept[str(strip)] = (0x010E in picture.getexif(), bool(picture.getexif().get_ifd(0x8825)))
+    assert list(kept.values()) == [(True, True), (True, False)] + [(False, False)] * 3
+    for wrong in ("everything", "exif,", None, 3, [[]], [3]):
+        with pytest.raises(vlaec.UsageError, match="strip takes"):
+            vlaec.compress(RGB, strip=wrong)  # type: ignore[arg-type]
+
+
 def test_numbers_of_other_types_are_numbers() -> None:
     options = CompressOptions(quality=np.float32(40), effort=np.float64(1.0))  # type: ignore[arg-type]
-    assert options == CompressOptions(40.0, None, 1) and type(options.effort) is int
+    assert options == CompressOptions(quality=40.0, effort=1) and type(options.effort) is int
     decoding = DecompressOptions(texture=np.int8(1), seed=np.uint8(3))  # type: ignore[arg-type]
     assert decoding == DecompressOptions(1.0, 3) and type(decoding.seed) is int
 

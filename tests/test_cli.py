@@ -98,6 +98,59 @@ def test_a_size_instead_of_a_quality(run: Run, compressed: Path) -> None:
     assert_fails(both, 2, "--quality excludes")
 
 
+def test_metadata_and_frames(run: Run) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a picture"
+    exif.get_ifd(0x8825)[1] = "N"
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(pixels).save("here.jpg", exif=exif)
+    for arguments, kept in (
+        ((), (True, True)),
+        (("--strip", "gps"), (True, False)),
+        (
+            ("--strip",),
+            (False, False),
+        ),
+    ):
+        assert run("compress", "here.jpg", "--force", *arguments).exit_code == 0
+        assert run("decompress", "here.vlae", "--force").exit_code == 0
+        tags = Image.open("here.vlae.png").getexif()
+        assert (0x010E in tags, bool(tags.get_ifd(0x8825))) == kept
+    frames = [Image.fromarray(pixels), Image.fromarray(pixels[::-1])]
+    frames[0].save("two.tiff", save_all=True, append_images=frames[1:])
+    frames[1].save("second.png")
+    assert_fails(run("compress", "two.tiff"), 3, "2 frames")
+    assert run("compress", "two.tiff", "--frame", "1").exit_code == 0
+    assert run("compress", "second.png").exit_code == 0
+    assert Path("two.vlae").read_bytes() == Path("second.vlae").read_bytes()
+
+
+def test_previews_and_thumbnails(run: Run, compressed: Path) -> None:
+    assert run("decompress", compressed, "-o", "a.png", "--scale", "1/4").exit_code == 0
+    assert Image.open("a.png").size == (14, 10)
+    for side, size in ((1000, (53, 37)), (20, (20, 14)), (1, (1, 1))):
+        arguments = ("--fit", str(side), "--force", "--threads", "1")
+        assert run("decompress", compressed, "-o", "b.png", *arguments).exit_code == 0
+        assert Image.open("b.png").size == size
+    both = run("decompress", compressed, "-o", "c.png", "--fit", "9", "--texture", "1")
+    assert_fails(both, 2, "--fit excludes")
+
+
+def test_jpeg_output(run: Run) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
+    Image.fromarray(pixels).save("clear.png")
+    assert run("compress", "clear.png").exit_code == 0
+    assert_fails(run("decompress", "clear.vlae", "-o", "a.jpg"), 2, "JPEG cannot hold")
+    white = ("--background", "white")
+    assert run("decompress", "clear.vlae", "-o", "a.jpg", *white).exit_code == 0
+    assert Image.open("a.jpg").mode == "RGB"
+    arguments = ("-o", "b.jpg", *white, "--output-quality", "20")
+    assert run("decompress", "clear.vlae", *arguments).exit_code == 0
+    assert os.path.getsize("b.jpg") < os.path.getsize("a.jpg")
+    bad = run("decompress", "clear.vlae", "-o", "c.jpg", "--background", "whitish")
+    assert_fails(bad, 2, "is no colour")
+
+
 def test_texture_and_seed_reach_the_codec(run: Run, compressed: Path) -> None:
     def pixels(name: str, *options: str) -> bytes:
         assert run("decompress", compressed, "-o", name, *options).exit_code == 0

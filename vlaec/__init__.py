@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from .images import Picture
     from .photo.codec import Codec
+    from .pillow_plugin import register
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ __all__ = [
     "extract_archive",
     "info",
     "latents",
+    "register",
 ]
 
 # Modules of the names that are not in `errors`.
@@ -65,6 +67,7 @@ _HOMES = {
     "extract_archive": "api",
     "info": "api",
     "latents": "api",
+    "register": "pillow_plugin",
 }
 # Modules by the names that they had before the package was divided.
 _MODULES = {"codec": "photo.codec", "container": "photo.container", "image_sets": "sets.images"}

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import zoo
-from .errors import UsageError
+from .errors import BadFileError, UsageError
+from .limits import MAX_PIXELS
 from .options import CompressOptions, DecompressOptions, whole
 from .target import Target
 
@@ -42,6 +43,11 @@ def compress(
     size: int | str | None = None,
     bpp: float | None = None,
     target: str | None = None,
+    strip: Iterable[str] = (),
+    frame: int | None = None,
+    tone_map: bool = False,
+    upright: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> bytes:
     """A picture as a `.vlae` file.
 
@@ -56,14 +62,32 @@ def compress(
         bpp: most bits per pixel of the file; the quality is found.
         target: metric and value that the decompressed picture reaches, such as "lpips=0.1",
             "ms-ssim=0.97" or "psnr=32"; the quality is found.
+        strip: metadata to leave out: "all", or some of "exif", "xmp", "icc", "gps".
+        frame: index of the frame or page to take; None refuses files with several.
+        tone_map: turn HDR into SDR instead of refusing it.
+        upright: turn the picture as its EXIF block says.
+        max_pixels: refuse larger pictures.
 
     Raises:
         VlaecError: an argument out of range, an image that cannot be kept, a missing model.
     """
-    options = CompressOptions(quality, model, effort, size, bpp, target)
-    from .inputs import as_picture
+    options = CompressOptions(
+        quality=quality,
+        model=model,
+        effort=effort,
+        size=size,
+        bpp=bpp,
+        target=target,
+        strip=strip,
+        frame=frame,
+        tone_map=tone_map,
+        upright=upright,
+        max_pixels=max_pixels,
+    )
+    from .inputs import as_picture, read_options
 
-    return encode(as_picture(image), options)
+    check_model(options)
+    return encode(as_picture(image, read_options(options)), options)
 
 
 def compress_batch(
@@ -75,16 +99,35 @@ def compress_batch(
     size: int | str | None = None,
     bpp: float | None = None,
     target: str | None = None,
+    strip: Iterable[str] = (),
+    frame: int | None = None,
+    tone_map: bool = False,
+    upright: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[bytes]:
     """`compress` for each of several pictures, an array [N, H, W, 3] or a tensor [N, 3, H, W].
 
     Raises:
         VlaecError: as `compress`.
     """
-    options = CompressOptions(quality, model, effort, size, bpp, target)
-    from .inputs import as_picture
+    options = CompressOptions(
+        quality=quality,
+        model=model,
+        effort=effort,
+        size=size,
+        bpp=bpp,
+        target=target,
+        strip=strip,
+        frame=frame,
+        tone_map=tone_map,
+        upright=upright,
+        max_pixels=max_pixels,
+    )
+    from .inputs import as_picture, read_options
 
-    return [encode(as_picture(one), options) for one in images]
+    check_model(options)
+    reading = read_options(options)
+    return [encode(as_picture(one, reading), options) for one in images]
 
 
 def decompress(
@@ -92,6 +135,8 @@ def decompress(
     texture: float | None = None,
     *,
     seed: int | None = None,
+    scale: int = 1,
+    max_pixels: int = MAX_PIXELS,
     as_: str = "pil",
 ) -> Any:
     """The picture in a `.vlae` file.
@@ -101,6 +146,8 @@ def decompress(
         texture: strength of the resampled texture, 0 (none: the most faithful) to 1; None for
             the file's own default.
         seed: another texture of the same kind, 0..255; None for the file's own.
+        scale: 2, 4, 8 or 16 for a preview of half, ... the width and height, without texture.
+        max_pixels: refuse larger pictures.
         as_: "pil" for a Pillow image, "numpy" for an array [H, W, 3], with alpha [H, W, 4],
             uint8; "torch" for such a tensor [3 or 4, H, W]; "picture" for a `Picture`.
 
@@ -109,7 +156,7 @@ def decompress(
     """
     if as_ not in KINDS:
         raise UsageError(f"as_ must be one of {', '.join(KINDS)}, not {as_!r}")
-    options = DecompressOptions(texture, seed)
+    options = DecompressOptions(texture, seed, scale, max_pixels)
     from .inputs import as_bytes, from_picture
 
     return from_picture(decode(as_bytes(data), options), as_)
@@ -120,6 +167,8 @@ def decompress_batch(
     *,
     texture: float | None = None,
     seed: int | None = None,
+    scale: int = 1,
+    max_pixels: int = MAX_PIXELS,
     as_: str = "pil",
 ) -> list[Any]:
     """`decompress` for each of several files.
@@ -127,7 +176,8 @@ def decompress_batch(
     Raises:
         VlaecError: as `decompress`.
     """
-    return [decompress(data, texture=texture, seed=seed, as_=as_) for data in files]
+    options: dict[str, Any] = {"texture": texture, "seed": seed, "scale": scale}
+    return [decompress(data, **options, max_pixels=max_pixels, as_=as_) for data in files]
 
 
 def latents(data: FileLike) -> np.ndarray:
@@ -240,9 +290,15 @@ def _search(picture: Picture, options: CompressOptions, progress: Progress) -> b
 
 def decode(data: bytes, options: DecompressOptions, progress: Progress | None = None) -> Picture:
     """The `Picture` in a `.vlae` file. Raises VlaecError."""
-    _read(data)
+    header = _read(data).header
+    if header.width * header.height > options.max_pixels:
+        size = f"{header.width} x {header.height}"
+        raise BadFileError(f"too large: {size} exceeds the limit of {options.max_pixels} pixels")
+    from . import preview
     from .photo import codec
 
+    if options.scale > 1:
+        return preview.reduce(codec.decode(data, 0.0, None, progress), options.scale)
     return codec.decode(data, options.texture, options.seed, progress)
 
 

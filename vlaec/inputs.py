@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,29 @@ from PIL import Image
 
 from . import images
 from .errors import BadImageError, UsageError
-from .images import Picture
+from .images import Picture, ReadOptions
+from .limits import MAX_PIXELS
+from .options import CompressOptions
 
+_READING = ReadOptions()
 _TYPES = (
     "a Pillow image, a path, bytes, a binary stream, an array [H, W] or [H, W, 3 or 4] of uint8 or "
     "uint16, or a tensor [3, H, W]"
 )
 
 
-def as_picture(image: Any) -> Picture:
+def read_options(options: CompressOptions) -> ReadOptions:
+    """How pictures are read, among the options of compressing them."""
+    return ReadOptions(
+        frame=options.frame,
+        tone_map=options.tone_map,
+        strip=frozenset(options.strip),
+        upright=options.upright,
+        max_pixels=options.max_pixels,
+    )
+
+
+def as_picture(image: Any, reading: ReadOptions = _READING) -> Picture:
     """A picture from anything that stands for one; see `vlaec.compress`.
 
     Raises:
@@ -30,12 +43,13 @@ def as_picture(image: Any) -> Picture:
     if isinstance(image, Picture):
         return image
     if isinstance(image, Image.Image):
-        return _from_pillow(image)
+        return images.from_pillow(image, reading)
     if isinstance(image, np.ndarray):
         return from_array(image)
     if _is_tensor(image):
         return from_array(_tensor_to_array(image))
-    return _from_file(as_bytes(image, BadImageError(f"expected {_TYPES}, not {_name(image)}")))
+    otherwise = BadImageError(f"expected {_TYPES}, not {_name(image)}")
+    return images.read(as_bytes(image, otherwise), reading)
 
 
 def as_bytes(data: Any, otherwise: Exception | None = None) -> bytes:
@@ -60,19 +74,6 @@ def as_bytes(data: Any, otherwise: Exception | None = None) -> bytes:
     raise otherwise or UsageError(f"expected bytes, a path or a binary stream, not {_name(data)}")
 
 
-def _from_pillow(image: Image.Image) -> Picture:
-    try:
-        return images.from_pillow(image)
-    except (BadImageError, MemoryError):
-        raise
-    except Exception as error:  # an image that is still to be read: Pillow's decoders raise at will
-        raise BadImageError(f"the picture is damaged or truncated ({error})") from error
-
-
-def _from_file(data: bytes) -> Picture:
-    return images.read(io.BytesIO(data))
-
-
 def from_array(pixels: np.ndarray) -> Picture:
     """A picture from [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], uint8 or uint16.
 
@@ -84,6 +85,8 @@ def from_array(pixels: np.ndarray) -> Picture:
         raise BadImageError(f"an array must be [H, W] or [H, W, 3 or 4], not {shape}")
     if pixels.size == 0:
         raise BadImageError("the picture has no pixels")
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise BadImageError(f"too large: the limit is {MAX_PIXELS} pixels")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise BadImageError(f"an array must hold uint8 or uint16, not {pixels.dtype}")
     reduced = pixels.dtype == np.uint16

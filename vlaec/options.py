@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import UsageError
+from .limits import MAX_PIXELS
 from .target import Target, parse_size
 
 MAX_EFFORT = 9
+STRIPPABLE = frozenset(("all", "exif", "xmp", "icc", "gps"))
+SCALES = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,11 @@ class CompressOptions:
 
     At most one of three replaces the quality. `size`: most bytes of the file, as a number or as
     text with a unit, "40k"; `bpp`: most bits per pixel; `target`: fidelity, such as "lpips=0.1".
+
+    The rest is how the picture is read. `strip`: metadata to leave out, among all, exif, xmp, icc
+    and gps, as names or as text with commas; `frame`: index of the frame or page to take;
+    `tone_map`: turn HDR into SDR instead of refusing it; `upright`: turn the picture as its EXIF
+    block says; `max_pixels`: refuse larger pictures.
     """
 
     quality: float = 50.0
@@ -35,6 +44,11 @@ class CompressOptions:
     size: int | str | None = None
     bpp: float | None = None
     target: Target | str | None = None
+    strip: Iterable[str] = ()
+    frame: int | None = None
+    tone_map: bool = False
+    upright: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         _set(self, "quality", number("quality", self.quality, 0, 100))
@@ -52,6 +66,10 @@ class CompressOptions:
             _set(self, "bpp", number("bpp", self.bpp, 1e-4, 100))
         if isinstance(self.target, str):
             _set(self, "target", Target.parse(self.target))
+        _set(self, "strip", _names(self.strip))
+        if self.frame is not None:
+            _set(self, "frame", whole("frame", self.frame, 0, 2**31))
+        _set(self, "max_pixels", whole("max_pixels", self.max_pixels, 1, MAX_PIXELS))
 
     @property
     def searches(self) -> bool:
@@ -70,17 +88,24 @@ class DecompressOptions:
     """How a picture is decompressed. Raises UsageError when a value is out of its range.
 
     `texture`: strength of the resampled texture, 0..1, None for the file's own; `seed`: 0..255,
-    of that texture, None for the file's own.
+    of that texture, None for the file's own; `scale`: divisor of both sides for a preview without
+    texture, 1 for the picture itself; `max_pixels`: refuse larger pictures.
     """
 
     texture: float | None = None
     seed: int | None = None
+    scale: int = 1
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.texture is not None:
             _set(self, "texture", number("texture", self.texture, 0, 1))
         if self.seed is not None:
             _set(self, "seed", whole("seed", self.seed, 0, 255))
+        _set(self, "scale", whole("scale", self.scale, 1, SCALES[-1]))
+        if self.scale not in SCALES:
+            raise UsageError(f"scale must be one of {', '.join(map(str, SCALES))}")
+        _set(self, "max_pixels", whole("max_pixels", self.max_pixels, 1, MAX_PIXELS))
 
 
 def number(name: str, value: Any, lowest: float, highest: float) -> float:
@@ -118,6 +143,18 @@ def whole(name: str, value: Any, lowest: int, highest: int) -> int:
     if not lowest <= result <= highest:
         raise UsageError(f"{wanted}, not {result}")
     return result
+
+
+def _names(strip: Any) -> frozenset[str]:
+    """Names of metadata from text with commas, or one by one. Raises UsageError."""
+    try:
+        names = frozenset(strip.split(",") if isinstance(strip, str) else strip)
+    except TypeError as error:
+        raise UsageError(f"strip takes names, not {_type(strip)}") from error
+    if unknown := names - STRIPPABLE:
+        known = ", ".join(sorted(STRIPPABLE))
+        raise UsageError(f"strip takes {known}, not {next(iter(unknown))!r}")
+    return names
 
 
 def _set(options: Any, name: str, value: Any) -> None:

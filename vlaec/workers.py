@@ -115,13 +115,6 @@ def make_workers(jobs: int, ray_address: str | None = None, threads: int = 1) ->
     return Processes(jobs, threads) if jobs > 1 else Here()
 
 
-def usable_cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _start(threads: int) -> None:
     """Prepare a worker: an interrupt is the parent's to handle, and without a parent it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

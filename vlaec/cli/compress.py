@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import click
 
 from .. import files
 from ..errors import BadImageError, UsageError
-from ..options import MAX_EFFORT, CompressOptions
+from ..options import MAX_EFFORT, STRIPPABLE, CompressOptions
 from ..target import METRICS
 from .flags import (
     Many,
@@ -22,14 +21,16 @@ from .flags import (
     force_option,
     json_option,
     many_options,
+    max_pixels_option,
     output_option,
     quiet_option,
     sources_argument,
+    threads_option,
     verbose_option,
 )
 from .info import common_facts
-from .many import is_many, run_many
-from .terminal import check_streams, note, progress_bar, remark, show
+from .many import Task, is_many, run_many
+from .terminal import check_streams, note, progress_bar, remark, show, use_threads
 
 SUFFIX = ".vlae"
 
@@ -55,17 +56,31 @@ SUFFIX = ".vlae"
     metavar="METRIC=VALUE",
     help=f"Fidelity to reach: finds -q. Metrics: {', '.join(METRICS)}.",
 )
+@click.option(
+    "--strip",
+    is_flag=False,
+    flag_value="all",
+    default="",
+    metavar="NAMES",
+    help=f"Metadata to leave out: {', '.join(sorted(STRIPPABLE))}.  [alone: all]",
+)
+@click.option("--frame", type=click.IntRange(0), help="Frame or page to take, from 0.")
+@click.option("--tone-map", is_flag=True, help="Turn HDR into SDR instead of refusing it.")
+@click.option("--upright", is_flag=True, help="Turn the picture as its EXIF block says.")
+@max_pixels_option
 @many_options(SUFFIX)
 @force_option
 @json_option
 @quiet_option
 @verbose_option
+@threads_option
 def compress(
     sources: tuple[str, ...],
     output: str | None,
     many: Many,
     force: bool,
     as_json: bool,
+    threads: int | None,
     **values: Any,
 ) -> None:
     """Compress pictures to .vlae files.
@@ -73,6 +88,7 @@ def compress(
     IN is a picture, a folder of pictures, or - for standard input. OUT is IN with the suffix .vlae
     unless given. With several inputs OUT is a folder.
     """
+    values["strip"] = [name for name in values["strip"].split(",") if name]
     options = CompressOptions(**values)
     given = click.get_current_context().get_parameter_source("quality")
     if options.searches and given is not click.core.ParameterSource.DEFAULT:
@@ -83,7 +99,8 @@ def compress(
 
         check_model(options)
         work = partial(compress_bytes, options=options)
-        run_many("compressed", sources, INPUT_SUFFIXES, output, SUFFIX, work, many, force, as_json)
+        task = Task("compressed", work, INPUT_SUFFIXES, SUFFIX)
+        run_many(task, sources, output, many, force, as_json, threads)
         return
     (source,) = sources
     suffix = many.suffix or SUFFIX
@@ -93,7 +110,7 @@ def compress(
     files.check_output(output, force, source)
     start = time.perf_counter()
     try:
-        with progress_bar("compressing") as progress:
+        with use_threads(threads), progress_bar("compressing") as progress:
             data, facts = compress_bytes(original, options, progress)
     except BadImageError as error:
         raise BadImageError(f"{show(source)}: {error}") from error
@@ -110,11 +127,12 @@ def compress_bytes(
     original: bytes, options: CompressOptions, progress: Callable[[float], None] | None = None
 ) -> tuple[bytes, dict[str, Any]]:
     """A `.vlae` file of a picture file, and what to report of it. Raises VlaecError."""
-    from .. import api, images
+    from .. import api
+    from ..inputs import as_picture, read_options
     from ..photo import container
 
     api.check_model(options)
-    picture = images.read(io.BytesIO(original))
+    picture = as_picture(original, read_options(options))
     data = api.encode(picture, options, progress)
     dropped = [f"not kept: {', '.join(picture.dropped)}"] if picture.dropped else []
     facts = {

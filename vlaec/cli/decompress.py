@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import files
 from ..errors import UsageError
-from ..options import DecompressOptions
+from ..options import SCALES, DecompressOptions
 from .compress import report
 from .flags import (
     Many,
@@ -21,14 +22,19 @@ from .flags import (
     force_option,
     json_option,
     many_options,
+    max_pixels_option,
     output_option,
     quiet_option,
     sources_argument,
+    threads_option,
     verbose_option,
 )
 from .info import common_facts
-from .many import is_many, run_many
-from .terminal import check_streams, note, progress_bar, show
+from .many import Task, is_many, run_many
+from .terminal import check_streams, note, progress_bar, show, use_threads
+
+if TYPE_CHECKING:
+    from .. import images
 
 
 @click.command()
@@ -51,11 +57,23 @@ from .terminal import check_streams, note, progress_bar, show
     type=click.Choice(["png", "webp", "tiff", "jpeg"]),
     help="Format of the picture.  [default: by the suffix of OUT, else png]",
 )
+@click.option(
+    "--scale",
+    type=click.Choice([f"1/{scale}" for scale in SCALES[1:]]),
+    help="Preview of this share of width and height, without texture.",
+)
+@click.option("--fit", type=click.IntRange(1), metavar="N", help="Preview with sides of N at most.")
+@click.option(
+    "--output-quality", type=click.IntRange(1, 100), help="Quality of a JPEG.  [default: 95]"
+)
+@click.option("--background", metavar="COLOUR", help="Put transparency on this colour for JPEG.")
+@max_pixels_option
 @many_options(".vlae.png")
 @force_option
 @json_option
 @quiet_option
 @verbose_option
+@threads_option
 def decompress(
     sources: tuple[str, ...],
     output: str | None,
@@ -63,6 +81,11 @@ def decompress(
     many: Many,
     force: bool,
     as_json: bool,
+    threads: int | None,
+    scale: str | None,
+    fit: int | None,
+    output_quality: int | None,
+    background: str | None,
     **values: Any,
 ) -> None:
     """Decompress .vlae files to pictures.
@@ -72,12 +95,16 @@ def decompress(
     """
     from .. import images
 
-    options = DecompressOptions(**values)
+    options = DecompressOptions(**values, scale=int(scale[2:]) if scale else 1)
+    if fit is not None and (scale or options.texture or options.seed is not None):
+        raise UsageError("--fit excludes --scale, --texture and --seed")
+    writing = images.WriteOptions(quality=output_quality, background=_colour(background))
     if is_many(sources, output, many):
         form = form or _format_of(many.suffix)
         ending = "{ext}" + images.OUTPUT_FORMATS[form][0]
-        work = partial(decompress_bytes, options=options, form=form)
-        run_many("decompressed", sources, [".vlae"], output, ending, work, many, force, as_json)
+        work = partial(decompress_bytes, options=options, form=form, writing=writing, fit=fit)
+        task = Task("decompressed", work, [".vlae"], ending)
+        run_many(task, sources, output, many, force, as_json, threads)
         return
     (source,) = sources
     form = form or _format_of(output or many.suffix)
@@ -91,8 +118,8 @@ def decompress(
     data = files.read_bytes(source)
     files.check_output(output, force, source)
     start = time.perf_counter()
-    with progress_bar("decompressing") as progress:
-        picture, facts = decompress_bytes(data, options, form, progress)
+    with use_threads(threads), progress_bar("decompressing") as progress:
+        picture, facts = decompress_bytes(data, options, form, writing, fit, progress)
     facts["seconds"] = round(time.perf_counter() - start, 3)
     files.write_atomically(output, picture, force)
     for text in facts.pop("notes"):
@@ -104,25 +131,46 @@ def decompress_bytes(
     data: bytes,
     options: DecompressOptions,
     form: str,
+    writing: images.WriteOptions,
+    fit: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
     """A picture file of a `.vlae` file, and what to report of it. Raises VlaecError."""
-    from .. import api, images
+    from .. import api, images, preview
     from ..photo import container
 
     info = container.info(data)
     header = info.header
-    images.check(form, header.width, header.height, "alpha" in info.sizes)
-    picture = api.decode(data, options, progress)
+    if fit is None:
+        width, height = preview.reduced_size((header.width, header.height), options.scale)
+        images.check(form, width, height, "alpha" in info.sizes, writing)
+        picture = api.decode(data, options, progress)
+    else:
+        scale = preview.scale_for((header.width, header.height), fit)
+        picture = api.decode(data, replace(options, scale=scale, texture=0.0), progress)
+        picture = preview.fit(picture, fit)
     facts = {
         **common_facts(info),
         "texture": header.texture if options.texture is None else options.texture,
         "seed": header.seed if options.seed is None else options.seed,
     }
-    encoded = images.encode(picture, form)
+    encoded = images.encode(picture, form, writing)
     facts["dropped"] = list(encoded.dropped)
     facts["notes"] = [f"not kept: {name}" for name in encoded.dropped]
     return encoded.data, facts
+
+
+def _colour(name: str | None) -> tuple[int, int, int] | None:
+    """Red, green and blue of a colour by its name or as #rrggbb."""
+    if name is None:
+        return None
+    from PIL import ImageColor
+
+    try:
+        red, green, blue, *_ = ImageColor.getrgb(name)
+    except ValueError as error:
+        raise UsageError(f"{name!r} is no colour; it is a name or #rrggbb") from error
+    return red, green, blue
 
 
 def _format_of(output: str | None) -> str:

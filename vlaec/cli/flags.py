@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..limits import MAX_PIXELS
 from .terminal import QUIET, VERBOSE, set_verbosity
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,11 +82,21 @@ class Many:
         return self.recursive or self.skip_existing or self.dry_run or bool(self.ray)
 
 
+threads_option = click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="Threads.  [default: all processors]"
+)
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, MAX_PIXELS),
+    default=MAX_PIXELS,
+    metavar="N",
+    help="Refuse larger pictures.  [default: 268435456]",
+)
 jobs_option = click.option(
     *("-j", "--jobs"),
     type=click.IntRange(1),
     metavar="N",
-    help="Processes, each with one thread.  [default: one per processor]",
+    help="Processes, each with one thread or --threads.  [default: one per processor]",
 )
 recursive_option = click.option(
     *("-r", "--recursive"), is_flag=True, help="Take the files below folders, too."

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from .. import batch
 from ..errors import UsageError
-from ..workers import make_workers, usable_cores
+from ..threads import processors
+from ..workers import make_workers
 from .flags import Many
 from .terminal import (
     VERBOSE,
@@ -23,6 +24,7 @@ from .terminal import (
     note,
     remark,
     show_bytes,
+    use_threads,
     verbosity,
 )
 
@@ -41,33 +43,38 @@ def is_folder(output: str | None) -> bool:
     return output is not None and (output.endswith(("/", os.sep)) or os.path.isdir(output))
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is done with every file. `verb`: word for it in the summary; `work`: can be pickled;
+    `suffixes`: those of inputs in folders; `suffix`: usual end of outputs."""
+
+    verb: str
+    work: batch.Work
+    suffixes: Sequence[str]
+    suffix: str
+
+
 def run_many(
-    verb: str,
+    task: Task,
     sources: Sequence[str],
-    suffixes: Sequence[str],
     output: str | None,
-    suffix: str,
-    work: batch.Work,
     many: Many,
     force: bool,
     as_json: bool,
     threads: int | None = None,
 ) -> None:
-    """Do `work` for every file. Exits with a code that says whether all went well.
-
-    verb: what is done, for the summary ("compressed"); work: can be pickled.
-    """
+    """Do a task for every file. Exits with a code that says whether all went well."""
     if output == "-":
         raise UsageError("standard output is one file: name a folder with -o")
     if force and many.skip_existing:
         raise UsageError("--force and --skip-existing exclude each other")
-    found = batch.find_sources(sources, suffixes, many.recursive)
+    found = batch.find_sources(sources, task.suffixes, many.recursive)
     if len(sources) == 1 and os.path.isfile(sources[0]) and output and not is_folder(output):
         pairs = [(sources[0], output)]
     elif output and os.path.isfile(output):
         raise UsageError(f"{output} is a file; many inputs need a folder")
     else:
-        pairs = batch.name_outputs(found, output, many.suffix or suffix)
+        pairs = batch.name_outputs(found, output, many.suffix or task.suffix)
     jobs = batch.plan(pairs, many.skip_existing, force)
     if many.dry_run:
         for job in jobs:
@@ -75,11 +82,11 @@ def run_many(
         return
 
     left = sum(not job.skip for job in jobs)
-    processes = min(many.jobs or usable_cores(), max(1, left))
+    processes = min(many.jobs or processors(), max(1, left))
     workers = make_workers(processes, many.ray, threads or 1)
-    summary = _Summary(verb)
-    with counting_bar(verb, len(jobs)) as advance:
-        outcomes = batch.run(jobs, work, workers, force, lambda outcome: advance())
+    summary = _Summary(task.verb)
+    with use_threads(threads or 1), counting_bar(task.verb, len(jobs)) as advance:
+        outcomes = batch.run(jobs, task.work, workers, force, lambda outcome: advance())
         for outcome in outcomes:
             summary.add(outcome)
             _tell(outcome, as_json)
@@ -175,6 +182,4 @@ class _Summary:
             for label, text in self.rows().items():
                 click.echo(f"{label:<13}{text}", err=True)
         elif self.codes:
-            remark_failures = f"vlaec: {len(self.codes)} of {self.count} files failed"
-            click.echo(remark_failures, err=True)
-        sys.stderr.flush()
+            click.echo(f"vlaec: {len(self.codes)} of {self.count} files failed", err=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 
+from .. import threads
 from ..errors import UsageError
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
@@ -50,6 +52,25 @@ def check_streams(output: str, as_json: bool) -> None:
         raise UsageError("--json and -o - both want standard output")
     if sys.stdout.isatty():
         raise UsageError("standard output is a terminal; name a file with -o")
+
+
+@contextmanager
+def use_threads(count: int | None) -> Iterator[None]:
+    """Let the codec use `count` threads, or what it finds itself for None."""
+    if count is None:
+        yield
+        return
+    names = (threads.VARIABLE, "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(count)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def check_names(*names: str | None) -> None:

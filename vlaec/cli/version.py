@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 
 from .. import zoo
-from ..workers import usable_cores
+from ..threads import processors
 
 PACKAGES = ("numpy", "pillow", "constriction", "onnxruntime", "torch", "safetensors")
 
@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
     found["processor"] = f"{platform.machine()}, {_instructions()}"
-    found["threads"] = f"{usable_cores()} processors may be used"
+    found["threads"] = f"{processors()} processors may be used"
     cards = zoo.list_models()
     found["models"] = ", ".join(f"{card.name} ({card.id})" for card in cards) or "none"
     return found

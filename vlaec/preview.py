@@ -1,0 +1,54 @@
+"""Reduced pictures of a file: previews and thumbnails.
+
+A preview shows the stored structure without texture, averaged over squares of pixels, and so is
+decoded several times faster than the whole picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from .images import Picture
+from .options import SCALES
+
+
+def reduced_size(size: tuple[int, int], scale: int) -> tuple[int, int]:
+    """Width and height of a preview: those of the picture divided by `scale`, rounded up."""
+    width, height = size
+    return -(-width // scale), -(-height // scale)
+
+
+def scale_for(size: tuple[int, int], side: int) -> int:
+    """The largest scale whose preview is no smaller than one with sides of at most `side`."""
+    return max(scale for scale in SCALES if scale == 1 or max(reduced_size(size, scale)) >= side)
+
+
+def reduce(picture: Picture, scale: int) -> Picture:
+    """A picture of means over squares of `scale` pixels; fewer at the right and lower edge."""
+
+    def reduced(plane: np.ndarray) -> np.ndarray:
+        return np.array(Image.fromarray(plane).reduce(scale))
+
+    return _each(picture, reduced) if scale > 1 else picture
+
+
+def fit(picture: Picture, side: int) -> Picture:
+    """A picture with sides of at most `side` pixels: reduced if it is larger."""
+    longest = max(picture.width, picture.height)
+    if longest <= side:
+        return picture
+    width, height = (max(1, round(s * side / longest)) for s in (picture.width, picture.height))
+
+    def resized(plane: np.ndarray) -> np.ndarray:
+        return np.array(Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS))
+
+    return _each(picture, resized)
+
+
+def _each(picture: Picture, function: Callable[[np.ndarray], np.ndarray]) -> Picture:
+    alpha = None if picture.alpha is None else function(picture.alpha)
+    return replace(picture, rgb=function(picture.rgb), alpha=alpha)
