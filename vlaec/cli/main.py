@@ -17,6 +17,7 @@ from .bench import bench
 from .compress import compress
 from .decompress import decompress
 from .info import info, models
+from .integrate import completion, integrate
 from .streams import fill_closed
 from .version import versions
 
@@ -86,7 +87,7 @@ def cli() -> None:
     """A lossy image codec that stores structure and resamples texture."""
 
 
-for _command in (compress, decompress, info, models, archive, bench):
+for _command in (compress, decompress, info, models, archive, bench, integrate, completion):
     cli.add_command(_command)
 
 
