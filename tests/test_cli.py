@@ -136,6 +136,31 @@ def test_previews_and_thumbnails(run: Run, compressed: Path) -> None:
     assert_fails(both, 2, "--fit excludes")
 
 
+def test_samples(run: Run, compressed: Path) -> None:
+    arguments = ("decompress", compressed, "--texture", "1", "--samples", "3", "--seed", "254")
+    assert run(*arguments).exit_code == 0
+    pictures = [Path(f"photo.vlae.seed{seed}.png").read_bytes() for seed in (254, 255, 0)]
+    assert len(set(pictures)) == 3
+    assert run("decompress", compressed, "-o", "a.png", "--texture", "1", "--seed", "0")
+    assert Path("a.png").read_bytes() == pictures[2]
+    assert_fails(run(*arguments), 2, "photo.vlae.seed254.png exists")
+    assert_fails(run(*arguments, "-o", "-"), 2, "--samples excludes")
+
+
+def test_explained(run: Run, compressed: Path) -> None:
+    facts = json.loads(run("explain", compressed, "-o", "map.png", "--json").stdout)
+    assert np.sum(facts["map_of_bits"]) == pytest.approx(facts["latent_bits"], rel=1e-2)
+    assert np.shape(facts["map_of_bits"]) == np.shape(facts["map_of_texture"]) == (3, 4)
+    assert facts["latent_bits"] + facts["other_bits"] == pytest.approx(facts["predicted_bits"])
+    assert facts["latent_bits"] <= 8 * facts["streams"]["stack"] * 1.05
+    assert sum(facts["streams"].values()) == os.path.getsize(compressed)
+    with Image.open("map.png") as image:
+        assert image.size == (3 * 53 + 8, 37 + 18)
+    shown = run("explain", compressed)
+    assert shown.exit_code == 0 and "a cell of 16 x 16 pixels" in shown.stdout
+    assert_fails(run("explain", "photo.png"), 4, "not a .vlae file")
+
+
 def test_jpeg_output(run: Run) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
     Image.fromarray(pixels).save("clear.png")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .images import Picture
     from .photo.container import Container, Info
+    from .photo.latent_coder import Parameters
     from .sets.container import Info as ArchiveInfo
 
     # What `compress` takes for a picture; a tensor of torch, too.
@@ -188,11 +189,16 @@ def latents(data: FileLike) -> np.ndarray:
     """
     from .inputs import as_bytes
 
-    container = _read(as_bytes(data))
+    z, _ = read_latent(_read(as_bytes(data)))
+    return z
+
+
+def read_latent(container: Container) -> tuple[np.ndarray, Parameters]:
+    """z [C, h, w] in a file, and what the prior says of it. Raises VlaecError."""
     from .photo.codec import load_codec
 
-    z, _ = load_codec(container.header.model_id.hex()).read_latent(container)
-    return z
+    card = zoo.find(model_id=container.header.model_id)
+    return load_codec(card.id).read_latent(container)
 
 
 def info(data: FileLike) -> Info | ArchiveInfo:

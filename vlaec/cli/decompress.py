@@ -67,6 +67,12 @@ if TYPE_CHECKING:
     "--output-quality", type=click.IntRange(1, 100), help="Quality of a JPEG.  [default: 95]"
 )
 @click.option("--background", metavar="COLOUR", help="Put transparency on this colour for JPEG.")
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Pictures with N seeds, from --seed on: OUT.seed0.png, OUT.seed1.png, ...",
+)
 @max_pixels_option
 @many_options(".vlae.png")
 @force_option
@@ -86,6 +92,7 @@ def decompress(
     fit: int | None,
     output_quality: int | None,
     background: str | None,
+    samples: int | None,
     **values: Any,
 ) -> None:
     """Decompress .vlae files to pictures.
@@ -103,6 +110,8 @@ def decompress(
         form = form or _format_of(many.suffix)
         ending = "{ext}" + images.OUTPUT_FORMATS[form][0]
         work = partial(decompress_bytes, options=options, form=form, writing=writing, fit=fit)
+        if samples:
+            raise UsageError("--samples takes one file, not several")
         task = Task("decompressed", work, [".vlae"], ending)
         run_many(task, sources, output, many, force, as_json, threads)
         return
@@ -116,15 +125,34 @@ def decompress(
         output = output or source + images.OUTPUT_FORMATS[form][0]
     check_streams(output, as_json)
     data = files.read_bytes(source)
-    files.check_output(output, force, source)
-    start = time.perf_counter()
-    with use_threads(threads), progress_bar("decompressing") as progress:
-        picture, facts = decompress_bytes(data, options, form, writing, fit, progress)
-    facts["seconds"] = round(time.perf_counter() - start, 3)
-    files.write_atomically(output, picture, force)
-    for text in facts.pop("notes"):
-        note(f"{show(output)}: {text}")
-    report(source, output, facts, as_json)
+    targets = {output: options}
+    if samples:
+        if output == "-" or fit or scale:
+            raise UsageError("--samples excludes -o -, --scale and --fit")
+        targets = _name_samples(output, samples, options, data)
+    for target in targets:
+        files.check_output(target, force, source)
+    for target, chosen in targets.items():
+        start = time.perf_counter()
+        with use_threads(threads), progress_bar("decompressing") as progress:
+            picture, facts = decompress_bytes(data, chosen, form, writing, fit, progress)
+        facts["seconds"] = round(time.perf_counter() - start, 3)
+        files.write_atomically(target, picture, force)
+        for text in facts.pop("notes"):
+            note(f"{show(target)}: {text}")
+        report(source, target, facts, as_json)
+
+
+def _name_samples(
+    output: str, count: int, options: DecompressOptions, data: bytes
+) -> dict[str, DecompressOptions]:
+    """Outputs with their seeds: consecutive ones, the first being asked for or the file's own."""
+    from ..photo import container
+
+    first = container.info(data).header.seed if options.seed is None else options.seed
+    stem, suffix = os.path.splitext(output)
+    seeds = [(first + index) % 256 for index in range(count)]
+    return {f"{stem}.seed{seed}{suffix}": replace(options, seed=seed) for seed in seeds}
 
 
 def decompress_bytes(

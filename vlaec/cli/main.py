@@ -16,6 +16,7 @@ from .archive import archive
 from .bench import bench
 from .compress import compress
 from .decompress import decompress
+from .explain import explain
 from .info import info, models
 from .integrate import completion, integrate
 from .streams import fill_closed
@@ -87,7 +88,10 @@ def cli() -> None:
     """A lossy image codec that stores structure and resamples texture."""
 
 
-for _command in (compress, decompress, info, models, archive, bench, integrate, completion):
+for _command in (
+    *(compress, decompress, info, explain, models, archive, bench),
+    *(integrate, completion),
+):
     cli.add_command(_command)
 
 
