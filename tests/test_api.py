@@ -253,3 +253,20 @@ def test_archives(set_models: Path) -> None:
 def test_info_of_a_path(tmp_path: Path) -> None:
     (tmp_path / "a.vlae").write_bytes(vlaec.compress(RGB))
     assert vlaec.info(tmp_path / "a.vlae").header.width == 30
+
+
+def test_no_module_has_the_name_of_a_function() -> None:
+    """Importing it would put the module in the function's place."""
+    modules = {path.stem for path in Path(vlaec.__file__).parent.glob("*.py")}
+    assert not modules & set(vlaec.__all__)
+
+
+def test_verify() -> None:
+    data = vlaec.compress(RGBA)
+    facts = vlaec.verify(data)
+    assert (facts["width"], facts["height"], facts["kind"]) == (30, 20, "picture")
+    for position in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[position] ^= 1
+        with pytest.raises((vlaec.BadFileError, vlaec.ModelMissingError)):
+            vlaec.verify(bytes(damaged))

@@ -250,3 +250,26 @@ def alive(pid: int) -> bool:
         return False
     state = Path(f"/proc/{pid}/stat")
     return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+def test_verify(run: Run, set_models: Path, tiny_models: Path, monkeypatch: Any) -> None:
+    from golden_sets.make import make_images
+
+    from vlaec.networks import SET_PRESETS
+    from vlaec.sets import archive
+
+    data = archive.create(make_images(SET_PRESETS["tiny-binary"], 3), "tiny-binary")
+    Path("in/set.vlaa").write_bytes(data)
+    assert run("verify", "in/set.vlaa").stdout == "1 file is sound\n"
+    monkeypatch.setenv("VLAEC_MODELS", str(tiny_models))
+    os.unlink("in/set.vlaa")
+    assert run("compress", "in", "-r", "-j", "1").exit_code == 0
+    assert run("verify", "in", "-r", "-j", "1").stdout == "4 files are sound\n"
+    whole = Path("in/b.vlae").read_bytes()
+    Path("in/b.vlae").write_bytes(whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
+    told = run("verify", "in", "-j", "1", "--json")
+    assert told.exit_code == 4
+    first, second, third, summary = lines(told)
+    assert (first["kind"], first["width"]) == ("picture", 30) and third["input"] == "in/c.vlae"
+    assert second["exit_code"] == 4 and summary["summary"]["failed"] == 1
+    assert run("verify", "in/a.vlae", "-").exit_code == 2

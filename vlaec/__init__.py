@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .images import Picture
     from .photo.codec import Codec
     from .pillow_plugin import register
+    from .soundness import verify
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "info",
     "latents",
     "register",
+    "verify",
 ]
 
 # Modules of the names that are not in `errors`.
@@ -68,6 +70,7 @@ _HOMES = {
     "info": "api",
     "latents": "api",
     "register": "pillow_plugin",
+    "verify": "soundness",
 }
 # Modules by the names that they had before the package was divided.
 _MODULES = {"codec": "photo.codec", "container": "photo.container", "image_sets": "sets.images"}

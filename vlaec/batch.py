@@ -35,10 +35,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """One input and its output. `skip`: the output exists and stays."""
+    """One input and its output, None where there is nothing to write. `skip`: the output exists
+    and stays."""
 
     source: str
-    output: str
+    output: str | None
     skip: bool = False
 
 
@@ -219,8 +220,9 @@ class _Run:
             if isinstance(result, VlaecError):
                 raise result
             data, facts = result
-            os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
-            files.write_atomically(job.output, data, self.force)
+            if job.output is not None:
+                os.makedirs(os.path.dirname(job.output) or ".", exist_ok=True)
+                files.write_atomically(job.output, data, self.force)
             outcome = Outcome(job, facts)
         except VlaecError as error:
             message = str(error)
@@ -241,9 +243,12 @@ class _Run:
         self.pending.clear()
         self.workers.restart()
         for index in left:
-            data = files.read_bytes(self.jobs[index].source)
+            result: tuple[bytes, Facts] | VlaecError
             try:
+                data = files.read_bytes(self.jobs[index].source)
                 result = self.workers.submit(attempt, self.work, data).result()
+            except VlaecError as error:
+                result = error
             except BrokenProcessPool:
                 self.workers.restart()
                 result = VlaecError("a worker process died of it, perhaps for lack of memory")

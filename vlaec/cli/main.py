@@ -20,6 +20,7 @@ from .explain import explain
 from .info import info, models
 from .integrate import completion, integrate
 from .streams import fill_closed
+from .verify import verify
 from .version import versions
 
 TRACEBACK = "VLAEC_TRACEBACK"
@@ -89,7 +90,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(compress, decompress, info, explain, models, archive, bench),
+    *(compress, decompress, info, explain, verify, models, archive, bench),
     *(integrate, completion),
 ):
     cli.add_command(_command)

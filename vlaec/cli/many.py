@@ -81,9 +81,21 @@ def run_many(
             _tell_plan(job, as_json)
         return
 
+    run_jobs(task, jobs, many.jobs, many.ray, force, as_json, threads)
+
+
+def run_jobs(
+    task: Task,
+    jobs: Sequence[batch.Job],
+    processes: int | None,
+    ray: str | None,
+    force: bool,
+    as_json: bool,
+    threads: int | None,
+) -> None:
+    """Do a task for jobs that are checked. Exits as `run_many` does."""
     left = sum(not job.skip for job in jobs)
-    processes = min(many.jobs or processors(), max(1, left))
-    workers = make_workers(processes, many.ray, threads or 1)
+    workers = make_workers(min(processes or processors(), max(1, left)), ray, threads or 1)
     summary = _Summary(task.verb)
     with use_threads(threads or 1), counting_bar(task.verb, len(jobs)) as advance:
         outcomes = batch.run(jobs, task.work, workers, force, lambda outcome: advance())
@@ -97,7 +109,8 @@ def run_many(
 
 
 def _tell_plan(job: batch.Job, as_json: bool) -> None:
-    action = "skip" if job.skip else "replace" if os.path.lexists(job.output) else "write"
+    exists = job.output is not None and os.path.lexists(job.output)
+    action = "skip" if job.skip else "replace" if exists else "write"
     if as_json:
         click.echo(json.dumps({"input": job.source, "output": job.output, "action": action}))
     else:
@@ -108,7 +121,9 @@ def _tell(outcome: batch.Outcome, as_json: bool) -> None:
     """One line of JSON, or an error, or, where it is wanted, what was done."""
     job = outcome.job
     if as_json:
-        facts: dict[str, Any] = {"input": job.source, "output": job.output}
+        facts: dict[str, Any] = {"input": job.source}
+        if job.output is not None:
+            facts["output"] = job.output
         if outcome.error is not None:
             facts |= {"error": outcome.error, "exit_code": outcome.exit_code}
         elif job.skip:
@@ -119,7 +134,8 @@ def _tell(outcome: batch.Outcome, as_json: bool) -> None:
     for text in outcome.facts.get("notes", ()):
         note(f"{job.source}: {text}")
     if outcome.error is None and not as_json and verbosity() == VERBOSE:
-        remark(f"{job.source} -> {job.output}: {describe(outcome)}")
+        arrow = "" if job.output is None else f" -> {job.output}"
+        remark(f"{job.source}{arrow}: {describe(outcome)}")
 
 
 def describe(outcome: batch.Outcome) -> str:
@@ -127,7 +143,8 @@ def describe(outcome: batch.Outcome) -> str:
     if outcome.job.skip:
         return "exists, skipped"
     facts = outcome.facts
-    return f"{facts['bytes']} bytes, {facts['bpp']:.3f} bits per pixel, {facts['seconds']:.1f} s"
+    rate = f", {facts['bpp']:.3f} bits per pixel" if "bpp" in facts else ""
+    return f"{facts['bytes']} bytes{rate}, {facts['seconds']:.1f} s"
 
 
 class _Summary:
@@ -148,7 +165,7 @@ class _Summary:
         else:
             facts = outcome.facts
             self.bytes += facts["bytes"]
-            self.pixels += facts["width"] * facts["height"]
+            self.pixels += facts.get("width", 0) * facts.get("height", 0)
             self.input_bytes += os.path.getsize(outcome.job.source)
 
     def rows(self) -> dict[str, str]:
@@ -162,10 +179,11 @@ class _Summary:
             "failed": str(len(self.codes)),
             "time": f"{seconds:.1f} s",
         }
-        if done:
+        if self.pixels:
             rows["time"] += f", {done / seconds:.2f} files and {self.pixels / seconds / 1e6:.2f}"
             rows["time"] += " megapixels a second"
-            rows["inputs"] = show_bytes(self.input_bytes)
+            if self.input_bytes != self.bytes:
+                rows["inputs"] = show_bytes(self.input_bytes)
             rows[".vlae"] = f"{show_bytes(self.bytes)}, {8 * self.bytes / self.pixels:.4f}"
             rows[".vlae"] += " bits per pixel"
         return rows
