@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import files, zoo
+from .. import files
 from .archive import show_archive
 from .flags import json_option, source_argument
 from .terminal import check_names, show
@@ -69,6 +69,8 @@ def info(source: str, as_json: bool) -> None:
 @json_option
 def models(as_json: bool) -> None:
     """List the installed models."""
+    from .. import zoo
+
     fields = ("name", "id", "kind", "description", "parameters", "bytes", "default", "qualities")
     cards = [{key: getattr(card, key) for key in fields} for card in zoo.list_models()]
     if as_json:
@@ -84,6 +86,8 @@ def models(as_json: bool) -> None:
 
 def common_facts(info: Info) -> dict[str, Any]:
     """The facts that every command reports."""
+    from .. import zoo
+
     header = info.header
     return {
         "bytes": info.total,

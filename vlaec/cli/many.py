@@ -7,14 +7,11 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import batch
 from ..errors import UsageError
-from ..threads import processors
-from ..workers import make_workers
 from .flags import Many
 from .terminal import (
     VERBOSE,
@@ -27,6 +24,9 @@ from .terminal import (
     use_threads,
     verbosity,
 )
+
+if TYPE_CHECKING:
+    from .. import batch
 
 
 def is_many(sources: Sequence[str], output: str | None, many: Many) -> bool:
@@ -64,6 +64,8 @@ def run_many(
     threads: int | None = None,
 ) -> None:
     """Do a task for every file. Exits with a code that says whether all went well."""
+    from .. import batch
+
     if output == "-":
         raise UsageError("standard output is one file: name a folder with -o")
     if force and many.skip_existing:
@@ -94,6 +96,10 @@ def run_jobs(
     threads: int | None,
 ) -> None:
     """Do a task for jobs that are checked. Exits as `run_many` does."""
+    from .. import batch
+    from ..threads import processors
+    from ..workers import make_workers
+
     left = sum(not job.skip for job in jobs)
     workers = make_workers(min(processes or processors(), max(1, left)), ray, threads or 1)
     summary = _Summary(task.verb)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import click
 
-from .. import threads
 from ..errors import UsageError
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
@@ -60,6 +59,8 @@ def use_threads(count: int | None) -> Iterator[None]:
     if count is None:
         yield
         return
+    from .. import threads
+
     names = (threads.VARIABLE, "OMP_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, str(count)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .. import batch, files
+from .. import files
 from ..errors import UsageError
 from .flags import (
     jobs_option,
@@ -56,6 +56,8 @@ def verify(
         return
     if "-" in sources:
         raise UsageError("standard input is one file: it cannot be one of many")
+    from .. import batch
+
     found = [batch.Job(s.path, None) for s in batch.find_sources(sources, SUFFIXES, recursive)]
     task = Task("sound", verify_bytes, SUFFIXES, "")
     run_jobs(task, found, jobs, ray, False, as_json, threads)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import platform
 import sys
-from importlib import metadata
-
-from .. import zoo
-from ..threads import processors
 
 PACKAGES = ("numpy", "pillow", "constriction", "onnxruntime", "torch", "safetensors")
 
 
 def versions() -> dict[str, str]:
     """Names and versions, in the order in which they are shown."""
+    from importlib import metadata
+
+    from .. import zoo
+    from ..threads import processors
+
     found = {"Python": f"{platform.python_version()} on {platform.platform(terse=True)}"}
     for package in PACKAGES:
         try:
