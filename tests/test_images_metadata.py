@@ -213,8 +213,35 @@ def test_random_exif_never_breaks_a_tiff() -> None:
         block = bytearray(EXIF * 2)
         for at in rng.integers(0, len(block), 4):
             block[at] = rng.integers(256)
-        data = images.to_bytes(images.Picture(smooth(), metadata={"exif": bytes(block)}), "tiff")
-        assert np.array_equal(images.read(data).rgb, smooth())
+        picture = images.Picture(smooth(), metadata={"exif": bytes(block)})
+        encoded = images.encode(picture, "tiff")
+        turn = 1 if encoded.dropped else images.orientation(picture)  # reading a TIFF turns it
+        assert np.array_equal(images.read(encoded.data).rgb, finish.turned(smooth(), turn))
+
+
+def test_tiff_keeps_directories() -> None:
+    """Pillow drops those of EXIF and GPS in a compressed file."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8769] = "maker", {0x8827: 400}
+    exif[0x8825] = {1: "N", 2: (51.0, 30.0, 0.0)}
+    blocks = {"exif": exif.tobytes()[6:], "xmp": XMP, "icc": b"profile"}
+    for alpha in (None, smooth()[..., 1]):
+        for grey in (False, True):
+            rgb = np.repeat(smooth()[..., :1], 3, 2) if grey else smooth()
+            encoded = images.encode(images.Picture(rgb, alpha, grey, blocks), "tiff")
+            back = images.read(encoded.data)
+            assert np.array_equal(back.rgb, rgb) and back.grey == grey and not encoded.dropped
+            assert alpha is None or np.array_equal(back.alpha, alpha)
+            assert (back.xmp, back.icc) == (XMP, b"profile") and back.exif is not None
+            tags = Image.Exif()
+            tags.load(b"Exif\0\0" + back.exif)
+            assert tags.get_ifd(0x8769) == {0x8827: 400}
+            assert tags.get_ifd(0x8825)[2] == (51.0, 30.0, 0.0)
+
+
+def test_large_tiffs_have_many_strips() -> None:
+    picture = images.Picture(np.tile(smooth(), (20, 12, 1)))
+    assert np.array_equal(images.read(images.to_bytes(picture, "tiff")).rgb, picture.rgb)
 
 
 @pytest.mark.parametrize("packet", ["<x>\u00e9</x>".encode("latin-1"), "<x/>".encode("utf-16")])

@@ -6,13 +6,16 @@ A block that is no TIFF structure is kept as it is: what it means to its writer 
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from PIL import ExifTags, Image
 
 from .found import Found
+from .quiet import quiet
 
 PREFIX = b"Exif\x00\x00"
 ORIENTATION = int(ExifTags.Base.Orientation)
+_SHORT = 3
 
 # Tags of the main directory of a TIFF file that describe the picture to people. The others say how
 # its pixels are stored, and would be wrong elsewhere.
@@ -63,10 +66,11 @@ def parse(block: bytes) -> Image.Exif | None:
     """The block as Pillow reads it, all directories included; None when it is damaged."""
     tags = Image.Exif()
     try:
-        tags.load(PREFIX + block)
-        for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
-            tags.get_ifd(directory)
-        dict(tags)
+        with quiet(raising=True):
+            tags.load(PREFIX + block)
+            for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
+                tags.get_ifd(directory)
+            dict(tags)
     except MemoryError:
         raise
     except Exception:  # broken blocks raise SyntaxError, struct.error, RuntimeError and others
@@ -74,28 +78,44 @@ def parse(block: bytes) -> Image.Exif | None:
     return tags if len(tags) or block[:2] in (b"II", b"MM") else None
 
 
-def describing(tags: Image.Exif, all_of_it: bool = False) -> bytes | None:
-    """A block with those tags alone that describe the picture; None without any.
-
-    Args:
-        all_of_it: count a resolution as a description, too.
+def describing(tags: Image.Exif) -> bytes | None:
+    """A block with those tags alone that describe the picture; None where they say no more than a
+    resolution.
 
     Raises whatever Pillow raises for values that it cannot write.
     """
     chosen = Image.Exif()
-    for tag, value in tags.items():
-        if tag in _DESCRIBING:
-            chosen[tag] = tags.get_ifd(tag) if tag in _DIRECTORIES else value
-    if not set(chosen) - (frozenset() if all_of_it else _RESOLUTION):
+    for tag, value in _described(tags).items():
+        chosen[tag] = value
+    if not set(chosen) - _RESOLUTION:
         return None
-    return chosen.tobytes().removeprefix(PREFIX)
+    with quiet():
+        return chosen.tobytes().removeprefix(PREFIX)
+
+
+def described_tags(block: bytes) -> dict[int, Any]:
+    """Those tags of a block, directories as mappings. Raises ValueError for a damaged block."""
+    tags = parse(block)
+    if tags is None:
+        raise ValueError("bad EXIF")
+    return _described(tags)
+
+
+def _described(tags: Image.Exif) -> dict[int, Any]:
+    return {
+        tag: tags.get_ifd(tag) if tag in _DIRECTORIES else value
+        for tag, value in tags.items()
+        if tag in _DESCRIBING
+    }
 
 
 def orientation(block: bytes | None) -> int:
     """Orientation 1..8; 1 where the block does not say."""
-    tags = parse(block) if block else None
-    value = tags.get(ORIENTATION, 1) if tags is not None else 1
-    return value if value in range(1, 9) else 1
+    at = _entry(block, ORIENTATION) if block else None
+    if block is None or at is None:
+        return 1
+    kind, count, value = struct.unpack_from(_order(block) + "HIH", block, at + 2)
+    return value if (kind, count) == (_SHORT, 1) and 1 <= value <= 8 else 1
 
 
 def upright(block: bytes) -> bytes:
@@ -103,8 +123,7 @@ def upright(block: bytes) -> bytes:
     at = _entry(block, ORIENTATION)
     if at is None:
         return block
-    order = "<" if block[:2] == b"II" else ">"
-    return block[: at + 8] + struct.pack(order + "HH", 1, 0) + block[at + 12 :]
+    return block[: at + 8] + struct.pack(_order(block) + "HH", 1, 0) + block[at + 12 :]
 
 
 def without_gps(block: bytes) -> bytes | None:
@@ -126,9 +145,9 @@ def without_gps(block: bytes) -> bytes | None:
 
 def _entry(block: bytes, tag: int) -> int | None:
     """Position of a tag's entry of 12 bytes in the main directory."""
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None or len(block) < 8:
+    if block[:2] not in (b"II", b"MM") or len(block) < 8:
         return None
+    order = _order(block)
     start: int = struct.unpack_from(order + "I", block, 4)[0]
     if start + 2 > len(block):
         return None
@@ -137,3 +156,7 @@ def _entry(block: bytes, tag: int) -> int | None:
         if struct.unpack_from(order + "H", block, at)[0] == tag:
             return at
     return None
+
+
+def _order(block: bytes) -> str:
+    return "<" if block[:2] == b"II" else ">"

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import struct
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from PIL import Image
 
@@ -21,21 +17,6 @@ _TIFF_LOST = {
     33723: "IPTC",
     34377: "Photoshop resources",
 }
-_warnings_lock = threading.Lock()
-
-
-@contextmanager
-def quiet(name: str) -> Iterator[None]:
-    """Silence Pillow's warnings about TIFF files, one thread at a time.
-
-    `warnings.catch_warnings` is not safe in threads; no other format that is read here warns.
-    """
-    if name != "TIFF":
-        yield
-        return
-    with _warnings_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def is_deep(name: str, image: Image.Image) -> bool:

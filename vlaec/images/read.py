@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import zlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ from .found import Found
 from .options import STRIPPABLE, ReadOptions
 from .picture import Picture
 from .pixels import Planes, planes_of, planes_of_png
+from .quiet import quiet
 
 _DEFAULT = ReadOptions()
 _INFO_KEYS = (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp"))
@@ -111,7 +113,7 @@ def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
     else:
         found = Found(data)
     stream = _StrictStream(found.pixels)
-    with others.quiet(name), formats.open_as(name, stream) as image:
+    with _quiet(name), formats.open_as(name, stream) as image:
         _check_size(image.width, image.height, options)
         _choose_frame(image, options)
         if isinstance(found, jpeg.JpegFound):
@@ -128,11 +130,16 @@ def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
         return _planes(image, found), found, reduced or image.mode.startswith("I")
 
 
+def _quiet(name: str) -> AbstractContextManager[None]:
+    """Silence for the formats that Pillow warns about."""
+    return quiet() if name in ("TIFF", "GIF", "HEIF", "JXL") else contextlib.nullcontext()
+
+
 def _decode_png(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
     found = png.scan(data)
     _check_size(found.width, found.height, options)
     if found.animated and options.frame:
-        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image, quiet():
             _choose_frame(image, options)
             return planes_of(image), found, found.depth == 16
     png.check_rows(found)

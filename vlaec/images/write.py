@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from ..errors import OutputError
-from . import exif, icc, png
+from . import exif, formats, icc, png, tiff
+from .finish import turned
 from .formats import OUTPUT_FORMATS
 from .options import Encoded, WriteOptions
 from .picture import Picture
+from .quiet import quiet
 
 _DEFAULT = WriteOptions()
 _JPEG_QUALITY = 95
@@ -94,12 +96,13 @@ def encode(picture: Picture, format: str, options: WriteOptions = _DEFAULT) -> E
         settings = {"quality": options.quality or _JPEG_QUALITY, "subsampling": 0}
     elif format == "webp":
         settings = {"lossless": True, "exact": True}  # exact: colours under full transparency, too
-    elif format == "tiff":
-        settings = {"compression": "tiff_deflate"}
     image = to_pillow(Picture(picture.rgb, picture.alpha, picture.grey))
     while True:
         try:
-            data = _save(image, format, settings, blocks)
+            if format == "tiff":
+                data = _tiff(image, blocks)
+            else:
+                data = _save(image, format, settings, blocks)
             return Encoded(data, tuple(dropped))
         except MemoryError:
             raise
@@ -118,39 +121,35 @@ def _save(
     settings = dict(settings)
     if "icc" in blocks:
         settings["icc_profile"] = blocks["icc"]
-    if format == "tiff":
-        settings["exif"] = _tiff_tags(blocks)
-    else:
-        if "exif" in blocks:
-            settings["exif"] = exif.PREFIX + blocks["exif"]
-        if "xmp" in blocks:
-            settings["xmp"] = blocks["xmp"]
+    if "exif" in blocks:
+        settings["exif"] = exif.PREFIX + blocks["exif"]
+    if "xmp" in blocks:
+        settings["xmp"] = blocks["xmp"]
     out = io.BytesIO()
     image.save(out, format=format, **settings)
-    if format == "tiff" and "exif" in blocks:
-        _check_tiff(out, image)
     return out.getvalue()
 
 
-def _tiff_tags(blocks: Mapping[str, bytes]) -> Image.Exif:
-    """EXIF and XMP as tags of a TIFF file. Raises ValueError for EXIF that cannot be read."""
-    tags = Image.Exif()
-    if "exif" in blocks:
-        source = exif.parse(blocks["exif"])
-        described = None if source is None else exif.describing(source, all_of_it=True)
-        if described is None:
-            raise ValueError("bad EXIF")
-        tags.load(exif.PREFIX + described)
-    if "xmp" in blocks:
-        tags[ExifTags.Base.XMLPacket] = blocks["xmp"]
-    return tags
+def _tiff(image: Image.Image, blocks: Mapping[str, bytes]) -> bytes:
+    """The file; its EXIF block was checked not to change the picture. Raises at will."""
+    pixels = np.asarray(image)
+    with quiet():
+        data = tiff.encode(pixels.reshape(*pixels.shape[:2], -1), blocks)
+        if "exif" in blocks:
+            _check_tiff(data, image)
+    return data
 
 
-def _check_tiff(out: io.BytesIO, image: Image.Image) -> None:
-    """Raise ValueError when tags of the EXIF block have changed the picture."""
-    out.seek(0)
-    with TiffImagePlugin.TiffImageFile(out) as back:
-        if back.mode != image.mode or not np.array_equal(np.asarray(back), np.asarray(image)):
+def _check_tiff(data: bytes, image: Image.Image) -> None:
+    """Raise ValueError when tags of the EXIF block have changed the picture.
+
+    Pillow turns a TIFF as its orientation says, so the comparison does the same.
+    """
+    with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as back:
+        formats.make_room(back)
+        turn = back.getexif().get(exif.ORIENTATION, 1)
+        wanted = turned(np.asarray(image), turn if turn in range(1, 9) else 1)
+        if back.mode != image.mode or not np.array_equal(np.asarray(back), wanted):
             raise ValueError("EXIF changes the picture")
 
 

@@ -49,7 +49,7 @@ def read(source: str, colour: bool) -> ImageSet:
     """
     if source != "-" and os.path.isdir(source):
         return _read_folder(Path(source), colour)
-    return ImageSet(_read_array(read_bytes(source), source), None, [])
+    return ImageSet(read_array(read_bytes(source), source), None, [])
 
 
 def to_npz(array: np.ndarray) -> bytes:
@@ -126,7 +126,7 @@ def _pixels(path: Path, picture: Picture, colour: bool) -> np.ndarray:
     return picture.rgb[..., 0]
 
 
-def _read_array(data: bytes, source: str) -> np.ndarray:
+def read_array(data: bytes, source: str) -> np.ndarray:
     """The array `images` of an .npz file, read in pieces so that no header can claim memory."""
     where = "standard input" if source == "-" else source
     try:

@@ -1,0 +1,338 @@
+"""Fuzzing of everything that reads files of strangers: `python -m benchmarks.fuzz TARGET`.
+
+    python -m benchmarks.fuzz photo-container --runs 1000000
+    python -m benchmarks.fuzz images --seconds 3600 --engine atheris
+    python -m benchmarks.fuzz all --seconds 60
+
+Targets are the two containers, the two decoders with all checksums repaired after mutation, the
+reader of pictures and that of arrays. An execution may end in a result or a `VlaecError`; any other
+exception, or more than `LIMIT_S` seconds, stops the run, and the input is written to the current
+folder. The engine `random` needs nothing; `atheris` (pip install atheris) is guided by coverage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vlaec import images, zoo
+from vlaec.errors import VlaecError
+from vlaec.images import ReadOptions
+from vlaec.photo import container
+from vlaec.sets import container as archive_container
+from vlaec.sets import images as image_sets
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+LIMIT_S = 20.0
+MAX_PIXELS = 2**14  # of pictures that are decoded
+
+Target = Callable[[bytes], object]
+
+
+def parse_photo(data: bytes) -> None:
+    """The container of pictures, as every command reads it."""
+    with_errors(container.info, data)
+    with_errors(container.salvage, data)
+    container.pack(container.unpack(data))
+
+
+def parse_archive(data: bytes) -> None:
+    """The container of archives."""
+    with_errors(archive_container.info, data)
+    with_errors(archive_container.salvage, data)
+    archive_container.pack(archive_container.unpack(data))
+
+
+def decode_photo(data: bytes) -> None:
+    """A picture, whatever its stack says: its checksum is made right before the networks."""
+    from vlaec.photo import codec
+
+    parts = container.unpack(repaired(data, 30))
+    header = parts.header
+    if header.width * header.height > MAX_PIXELS:
+        return
+    own = codec.load_codec(_card("tests/golden/models").id)
+    shape = codec.latent_shape(header.height, header.width)
+    words, bits_back = parts.stack.words, parts.stack.bits_back
+    z, _ = own.coder.decode(words, bits_back, shape, header.quality_hundredths)
+    right = replace(header, z_crc=header.checksum(codec.latent_bytes(z)))
+    own.decode(replace(parts, header=right))
+
+
+def decode_archive(data: bytes) -> None:
+    """An archive of small images."""
+    from vlaec.sets import archive
+
+    parts = archive_container.unpack(repaired(data, 30))
+    if parts.header.values <= MAX_PIXELS:
+        name = "tiny-colour" if parts.header.colour else "tiny-binary"
+        archive.load_archiver(_card("tests/golden_sets/models", name).id).extract(parts)
+
+
+def read_image(data: bytes) -> None:
+    """A picture file, through every way of reading it."""
+    picture = images.read(data, ReadOptions(max_pixels=2**20))
+    options = ReadOptions(
+        max_pixels=2**20, frame=0, tone_map=True, upright=True, strip=frozenset({"gps", "icc"})
+    )
+    with_errors(lambda content: images.read(content, options), data)
+    images.encode(picture, ("png", "tiff", "webp", "jpeg")[len(data) % 4], _ON_BLACK)
+
+
+def read_array(data: bytes) -> None:
+    """An .npz file."""
+    image_sets.read_array(data, "array")
+
+
+_ON_BLACK = images.WriteOptions(background=(0, 0, 0))
+
+TARGETS: dict[str, Target] = {
+    "photo-container": parse_photo,
+    "archive-container": parse_archive,
+    "photo-decoder": decode_photo,
+    "archive-decoder": decode_archive,
+    "images": read_image,
+    "arrays": read_array,
+}
+
+
+def with_errors(function: Callable[[bytes], object], data: bytes) -> None:
+    """Call it, and let errors of the documented kind pass."""
+    try:
+        function(data)
+    except VlaecError:
+        return
+
+
+def execute(target: Target, data: bytes) -> bool:
+    """Whether the input was taken. Raises what the target must not raise."""
+    start = time.perf_counter()
+    try:
+        target(data)
+        return True
+    except VlaecError as error:
+        if "\n" in str(error):
+            raise AssertionError("an error of several lines") from error
+        return False
+    finally:
+        if time.perf_counter() - start > LIMIT_S:
+            raise AssertionError(f"more than {LIMIT_S} s")
+
+
+def repaired(data: bytes, header: int) -> bytes:
+    """The file with every CRC32 made right, as long as its lengths lead from chunk to chunk."""
+    out = bytearray(data)
+    if len(out) < header + 4:
+        return data
+    struct.pack_into("<I", out, header, zlib.crc32(out[:header]))
+    start = header + 4
+    while start + 9 <= len(out):
+        end = start + 5 + struct.unpack_from("<I", out, start + 1)[0]
+        if end + 4 > len(out):
+            break
+        struct.pack_into("<I", out, end, zlib.crc32(out[start:end]))
+        start = end + 4
+    return bytes(out)
+
+
+def seeds(name: str) -> list[bytes]:
+    """Whole inputs that mutation starts from."""
+    if name.startswith("photo"):
+        return [path.read_bytes() for path in sorted((TESTS / "golden").glob("*.vlae"))]
+    if name.startswith("archive"):
+        return [path.read_bytes() for path in sorted((TESTS / "golden_sets").glob("*.vlaa"))]
+    small = np.random.default_rng(0).integers(0, 256, (13, 17, 4), np.uint8)
+    if name == "arrays":
+        out = []
+        for save in (np.savez, np.savez_compressed):
+            stream = io.BytesIO()
+            save(stream, images=small[..., :3])
+            out.append(stream.getvalue())
+        return out
+    return _picture_seeds(small)
+
+
+def _picture_seeds(pixels: np.ndarray) -> list[bytes]:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    exif[0x8825] = {1: "N", 2: (51.0, 30.0, 0.0)}
+    extras: dict[str, Any] = {"exif": exif.tobytes(), "icc_profile": b"profile" * 9}
+    rgba = Image.fromarray(pixels)
+    rgb, grey = rgba.convert("RGB"), rgba.convert("L")
+    cases: list[tuple[Image.Image, str, dict[str, Any]]] = [
+        (rgba, "png", extras),
+        (rgb, "png", {"transparency": (1, 2, 3)}),
+        (rgb.quantize(9), "png", {"transparency": bytes(range(9))}),
+        (Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), "png", {"transparency": 7}),
+        (rgb, "png", {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        (rgb, "jpeg", {**extras, "xmp": b"<x/>", "comment": "c"}),
+        (grey, "jpeg", {"progressive": True, "restart_marker_blocks": 1}),
+        (rgb.convert("CMYK"), "jpeg", extras),
+        (rgb, "mpo", {"save_all": True, "append_images": [rgb]}),
+        (rgba, "webp", {**extras, "xmp": b"<x/>"}),
+        (rgba, "webp", {"lossless": True}),
+        (rgb, "avif", extras),
+        (rgba, "tiff", extras),
+        (rgb, "tiff", {"compression": "tiff_lzw"}),
+        (grey.convert("1"), "tiff", {"compression": "group4"}),
+        (rgb, "bmp", {}),
+        (rgb.quantize(16), "gif", {"save_all": True, "append_images": [rgb.quantize(3)]}),
+        (rgb, "jpeg2000", {}),
+        (grey, "ppm", {}),
+    ]
+    out = []
+    for image, form, options in cases:
+        stream = io.BytesIO()
+        image.save(stream, form, **options)
+        out.append(stream.getvalue())
+    return out
+
+
+def mutated(data: bytes, rng: np.random.Generator, others: Sequence[bytes]) -> bytes:
+    """A few changes: flipped bits, numbers at their limits, pieces cut, doubled or exchanged."""
+    out = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        if not out:
+            break
+        at = int(rng.integers(len(out)))
+        match rng.integers(8):
+            case 0:
+                out[at] ^= 1 << int(rng.integers(8))
+            case 1:
+                out[at] = int(rng.integers(256))
+            case 2:
+                edge = [0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1]
+                order = "<" if rng.integers(2) else ">"
+                value = struct.pack(order + "I", edge[int(rng.integers(len(edge)))])
+                out[at : at + 4] = value
+            case 3:
+                del out[at : at + int(rng.integers(1, 40))]
+            case 4:
+                out[at:at] = out[at : at + int(rng.integers(1, 40))]
+            case 5:
+                other = others[int(rng.integers(len(others)))]
+                start = int(rng.integers(len(other)))
+                out[at : at + 16] = other[start : start + int(rng.integers(1, 64))]
+            case 6:
+                out[at:at] = rng.bytes(int(rng.integers(1, 9)))
+            case _:
+                if rng.integers(10) == 0:
+                    del out[at:]
+    return bytes(out)
+
+
+def run_random(name: str, runs: int | None, seconds: float | None, seed: int = 0) -> dict[str, Any]:
+    """Mutations without guidance; the counts. Raises what a target must not raise."""
+    target, corpus = TARGETS[name], seeds(name)
+    rng = np.random.default_rng(seed)
+    start, count, taken, slowest = time.perf_counter(), 0, 0, 0.0
+    while (runs is None or count < runs) and (
+        seconds is None or time.perf_counter() - start < seconds
+    ):
+        data = mutated(corpus[int(rng.integers(len(corpus)))], rng, corpus)
+        begun = time.perf_counter()
+        try:
+            taken += execute(target, data)
+        except BaseException:
+            Path(f"crash-{name}-{zlib.crc32(data):08x}").write_bytes(data)
+            raise
+        slowest = max(slowest, time.perf_counter() - begun)
+        count += 1
+    return {
+        "target": name,
+        "engine": "random",
+        "runs": count,
+        "accepted": taken,
+        "seconds": round(time.perf_counter() - start, 1),
+        "slowest_s": round(slowest, 3),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def run_atheris(name: str, runs: int | None, seconds: float | None) -> dict[str, Any]:
+    """Guided by coverage, in a process of its own: libFuzzer ends the one it runs in."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(seeds(name)):
+            (Path(folder) / str(number)).write_bytes(data)
+        options = [f"-timeout={LIMIT_S:.0f}", "-rss_limit_mb=3000", "-print_final_stats=1"]
+        options += [f"-runs={runs}"] if runs else []
+        options += [f"-max_total_time={seconds:.0f}"] if seconds else []
+        call = [sys.executable, "-c", _GUIDED, name, folder, *options]
+        start = time.perf_counter()
+        done = subprocess.run(call, capture_output=True, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stderr[-6000:])
+        raise SystemExit(f"{name}: atheris stopped")
+    stats = dict(
+        line.removeprefix("stat::").split(":")
+        for line in done.stderr.splitlines()
+        if line.startswith("stat::")
+    )
+    return {
+        "target": name,
+        "engine": "atheris",
+        "runs": int(stats["number_of_executed_units"]),
+        "seconds": round(time.perf_counter() - start, 1),
+        "slowest_s": int(stats["slowest_unit_time_sec"]),
+        "peak_mib": int(stats["peak_rss_mb"]),
+        "new_inputs": int(stats["new_units_added"]),
+    }
+
+
+def guided(name: str, arguments: list[str]) -> None:
+    """Work of the process that `run_atheris` starts."""
+    import atheris
+
+    atheris.Setup([sys.argv[0], *arguments], lambda data: execute(TARGETS[name], data) and None)
+    atheris.Fuzz()
+
+
+_GUIDED = """
+import sys, atheris
+with atheris.instrument_imports(include=["vlaec"]):
+    from benchmarks import fuzz
+fuzz.guided(sys.argv[1], sys.argv[2:])
+"""
+
+
+@lru_cache
+def _card(folder: str, name: str | None = None) -> zoo.Card:
+    os.environ["VLAEC_MODELS"] = str(TESTS.parent / folder)
+    return zoo.find(name=name)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Fuzz one target, or each of them in turn, and print what was run."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("target", choices=[*TARGETS, "all"])
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--engine", choices=["random", "atheris"], default="random")
+    parser.add_argument("--seed", type=int, default=0, help="of the random engine")
+    options = parser.parse_args(arguments)
+    for name in TARGETS if options.target == "all" else [options.target]:
+        if options.engine == "atheris":
+            result = run_atheris(name, options.runs, options.seconds)
+        else:
+            result = run_random(name, options.runs, options.seconds, options.seed)
+        print(result, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
