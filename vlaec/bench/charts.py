@@ -27,10 +27,12 @@ _USUAL = {
     "webp": "#009e73",
     "avif": "#cc79a7",
     "jxl": "#b58900",
-    "avif:best": "#8f3f71",
-    "vvc": "#1b1d21",
+    "avif:best": "#b03a7e",
+    "vvc": "#56b4e9",
+    "hevc": "#7a5195",
+    "jpegli": "#4f8fd0",
 }
-_OTHERS = ("#56b4e9", "#7a5195", "#8c564b", "#808080")
+_OTHERS = ("#8c564b", "#6b8e23", "#808080")
 
 
 def colours(rows: Sequence[str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ function zoomTo(zoom, x, y) {
 function picture(source, text) {
   const button = document.createElement("button"), image = new Image();
   const span = document.createElement("span");
-  image.src = source; image.alt = text; span.textContent = text;
+  image.src = source; image.alt = ""; span.textContent = text;  // the caption names it
   button.append(image, span);
   return button;
 }
