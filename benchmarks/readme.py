@@ -56,7 +56,7 @@ class Results:
 
     def bd_rate(self, codec: str, metric: str) -> str:
         """BD-rate against the summary's anchor, with sign and interval: `-43 % (-47 to -39)`."""
-        rate = self.kodak["bd_rate"][metric].get(codec)
+        rate = self.kodak["bd_rates"][self.kodak["anchor"]][metric].get(codec)
         if rate is None or rate["value"] is None:
             return "-"
         return f"{rate['value']:+.0f} % ({rate['low']:+.0f} to {rate['high']:+.0f})"
