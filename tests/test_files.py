@@ -86,8 +86,31 @@ def test_failures_leave_nothing(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="no files without a name")
+@pytest.mark.parametrize("force", [False, True])
+def test_files_have_no_name_before_they_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    seen = []
+    sync = os.fsync
+
+    def look(descriptor: int) -> None:
+        seen.append(os.listdir(tmp_path))
+        sync(descriptor)
+
+    target = tmp_path / "out"
+    if force:
+        target.write_bytes(b"old")
+        target.chmod(0o640)
+    monkeypatch.setattr(os, "fsync", look)
+    files.write_atomically(str(target), b"data", force)
+    assert seen == [["out"] if force else []]
+    assert target.read_bytes() == b"data" and os.listdir(tmp_path) == ["out"]
+    assert not force or stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
 def test_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)

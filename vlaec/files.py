@@ -71,6 +71,8 @@ def write_atomically(path: str, data: bytes, force: bool = False) -> None:
             Path(path).write_bytes(data)
             return
         target = Path(os.path.realpath(path))  # through a symbolic link, not over it
+        if _write_nameless(target, data, force):
+            return
         temporary = target.with_name(f".vlaec-{secrets.token_hex(8)}.tmp")
         try:
             _write_synced(temporary, data)
@@ -126,6 +128,49 @@ def write_folder(path: str, contents: Iterable[tuple[str, bytes]], force: bool =
 def _is_closed(stream: object) -> bool:
     """True for a standard stream that the caller has closed; see `cli.streams`."""
     return stream is None or getattr(stream, "closed_by_caller", False)
+
+
+def _write_nameless(target: Path, data: bytes, force: bool) -> bool:
+    """Write a file that has no name until it is whole, where the system has such files (Linux).
+
+    Not even a process that is killed leaves anything behind. Returns whether it was possible.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return False
+    try:
+        descriptor = os.open(target.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:
+        return False
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(descriptor)
+        source = f"/proc/self/fd/{descriptor}"
+        if not (force and target.exists()):
+            return _link(source, target)
+        temporary = target.with_name(f".vlaec-{secrets.token_hex(8)}.tmp")
+        if not _link(source, temporary):
+            return False
+        try:
+            shutil.copymode(target, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return True
+
+
+def _link(source: str, target: Path) -> bool:
+    """Give an open file a name; whether the system can. Raises FileExistsError."""
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.link(source, target.name, dst_dir_fd=folder)  # with a folder, links are followed
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    finally:
+        os.close(folder)
+    return True
 
 
 def _write_synced(path: Path, data: bytes) -> None:
