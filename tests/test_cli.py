@@ -237,7 +237,7 @@ def test_models(run: Run, tiny_models: Path) -> None:
     assert tiny["default"] and tiny["bytes"] == (tiny_models / "tiny.safetensors").stat().st_size
     assert len(tiny["id"]) == 16
     shown = run("models").stdout
-    assert tiny["id"] in shown and "(default for qualities 0 to 100): untrained" in shown
+    assert tiny["id"] in shown and "(default for qualities 0 to 100): Golden" in shown
 
 
 @pytest.mark.parametrize(
