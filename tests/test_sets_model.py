@@ -74,7 +74,7 @@ def test_configurations_survive_json(preset: str) -> None:
     [
         ({"typo": 1}, "unknown model settings: typo"),
         ({"kind": "grey"}, "binary, colour"),
-        ({"prior": "made", "receptive_field": "9x9"}, "4x2, 5x3, 7x4, none"),
+        ({"prior": "made", "receptive_field": "9x9"}, "4x2, 5x3, 7x4, 11x6, none"),
         ({"latent_stride": 7}, "multiple of 4"),
         ({"latent_stride": 8}, "multiples of latent_stride"),
         ({"prior": "groups", "slices": 3}, "multiple of slices"),

@@ -158,7 +158,8 @@ def test_the_archive_of_photographs(tmp_path: Path) -> None:
     assert not any(name.startswith("other") for name in names)
     assert sum(name.startswith("first") for name in names) > 2
     crops = photo_paths(tmp_path / "sent", held_out=True)
-    assert len(crops) == 2 and Image.open(crops[0]).size == (256, 256)
+    with Image.open(crops[0]) as crop:
+        assert len(crops) == 2 and crop.size == (256, 256)
     assert not set(crops) & set(photo_paths(tmp_path / "sent", held_out=False))
 
 

@@ -12,7 +12,7 @@ from training import RECIPE
 
 from vlaec.metrics.ssim import ms_ssim, window_size
 from vlaec.networks import PhotoVLAE
-from vlaec.train.photo.adversary import Adversary
+from vlaec.train.photo.adversary import WARM_UP, Adversary
 from vlaec.train.photo.losses import Losses, Objective
 from vlaec.train.photo.recipe import Recipe
 from vlaec.train.photo.terms import ON_MEAN, TERMS, Judges
@@ -30,8 +30,9 @@ class Distance(nn.Module):
 
 def judges() -> Judges:
     """Stand-ins for the networks, whose weights are not everywhere."""
-    stand_in = Distance()
-    return Judges(stand_in, stand_in, Maps(), Adversary())  # type: ignore[arg-type]
+    stand_in, adversary = Distance(), Adversary()
+    adversary.steps = WARM_UP  # its verdict counts in full
+    return Judges(stand_in, stand_in, Maps(), adversary)  # type: ignore[arg-type]
 
 
 class Maps(nn.Module):
