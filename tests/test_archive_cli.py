@@ -19,7 +19,7 @@ from PIL import Image
 
 from vlaec.cli.main import cli
 from vlaec.networks import SET_PRESETS
-from vlaec.sets import archive
+from vlaec.sets import archive, container
 
 Run = Callable[..., Result]
 BINARY = make_images(SET_PRESETS["tiny-binary"], 3)
@@ -137,7 +137,7 @@ def test_json_and_info(run: Run) -> None:
     net = (8 * made["bytes"] - made["initial_bits"]) / dims
     assert made["bits_per_dim_without_initial"] == pytest.approx(net, abs=1e-5)
     told = json.loads(run("info", "set.vlaa", "--json").stdout)
-    assert told["format_version"] == 1
+    assert told["format_version"] == container.VERSION
     assert {key: told[key] for key in made if key in told} == {
         key: value for key, value in made.items() if key in told
     }
@@ -243,3 +243,31 @@ def test_damaged_archives(run: Run) -> None:
     for command in (("archive", "extract"), ("info",)):
         assert_fails(run(*command, "bad.vlaa"), 4, "damaged")
     assert not os.path.exists("bad.npz")
+
+
+def test_archives_need_no_torch(run: Run, tmp_path: Path) -> None:
+    lines = """
+import sys
+sys.modules["torch"] = None  # so that importing it is an error
+from vlaec.cli.main import cli
+for line in sys.stdin:
+    try:
+        cli(line.split())
+    except SystemExit as end:
+        assert not end.code
+"""
+    model = "--force --model tiny-binary"
+    calls = [
+        f"archive create set.npz {model}",
+        f"archive create set.npz --lossy -o z.vlaa {model}",
+        "archive extract z.vlaa -o z.npz",
+    ]
+    subprocess.run(
+        [sys.executable, "-c", lines],
+        input="\n".join(calls),
+        cwd=tmp_path,
+        check=True,
+        text=True,
+    )
+    assert Path("set.vlaa").read_bytes() == archived(lossy=False)
+    assert load("z.npz").shape == BINARY.shape

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vlaec import zoo
+from vlaec.coding import exact
 from vlaec.coding.ans import initial_words, new_stack
-from vlaec.coding.exact import GridError
+from vlaec.coding.exact import ExactConv, GridError, to_grid
 from vlaec.coding.gaussian import SCALES, Gaussians
 from vlaec.coding.symbols import (
     INTEGER_BOUND,
@@ -33,20 +34,20 @@ from vlaec.coding.symbols import (
 )
 from vlaec.networks import SET_PRESETS, SetConfig
 from vlaec.sets import coder as set_coder
-from vlaec.sets import exact_pixels
-from vlaec.sets import exact_torch as exact_sets
+from vlaec.sets import exact_model, exact_pixels
 from vlaec.sets.archive import load_archiver
 from vlaec.sets.coder import SetCoder, wavefronts
-from vlaec.sets.exact_torch import ExactConv, exact_copy, to_grid
 
 BINARY, COLOUR = SET_PRESETS["tiny-binary"], SET_PRESETS["tiny-colour"]
 VARIANTS = {
     "binary": BINARY,
-    "binary-gaussian-5x3": replace(BINARY, prior="gaussian", receptive_field="5x3"),
+    "binary-gaussian-11x6": replace(BINARY, prior="gaussian", receptive_field="11x6"),
     "binary-groups": replace(BINARY, prior="groups", slices=2),
     "binary-alone": replace(BINARY, latent_channels=0),
     "colour": COLOUR,
-    "colour-grey-7x4": replace(COLOUR, grey_context=True, receptive_field="7x4"),
+    "colour-grey-7x4": replace(
+        COLOUR, grey_context=True, receptive_field="7x4", mixtures=10, pixel_depth=4
+    ),
     "colour-made-no-window": replace(COLOUR, prior="made", receptive_field="none"),
 }
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
@@ -56,6 +57,15 @@ def pixels(config: SetConfig, count: int, seed: int = 0) -> np.ndarray:
     """Images as the coder takes them, [N, C, H, W]."""
     images = make_images(config, count, seed)
     return images[:, None] // 255 if config.kind == "binary" else images.transpose(0, 3, 1, 2)
+
+
+def weights(model: nn.Module) -> dict[str, np.ndarray]:
+    """Of a model, by name."""
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def make_coder(config: SetConfig) -> SetCoder:
+    return SetCoder(weights(make_model(config)), config)
 
 
 def latent(coder: SetCoder, x: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -68,26 +78,29 @@ def latent(coder: SetCoder, x: np.ndarray, seed: int = 0) -> np.ndarray:
 @every_variant
 def test_exact_is_the_trained_function(config: SetConfig) -> None:
     model, n = make_model(config), 6
-    exact = exact_copy(model)
-    x = torch.from_numpy(np.ascontiguousarray(pixels(config, n))).double()
-    x = x / (1 if config.kind == "binary" else 255)
+    coder = make_coder(config)
+    raw = np.ascontiguousarray(pixels(config, n))
+    x = torch.from_numpy(raw).float() / (1 if config.kind == "binary" else 255)
+    encoded = coder.exact.encode(raw)
+    z = np.rint(encoded[0])
+    latents = torch.from_numpy(z).float().view(n, *config.latent_shape)
+    features = coder.exact.features(z)
     with torch.inference_mode():
-        for a, b in zip(model.encode(x.float()), exact.encode(x), strict=True):
-            torch.testing.assert_close(a.double(), b.double(), atol=0.1, rtol=1e-3)
-        z = exact.encode(x)[0].double().round()
-        f, g = model.features(z.float()), exact.features(z)
-        torch.testing.assert_close(f.double(), g, atol=0.01, rtol=1e-3)
-        a, b = model.pixels(x.float(), f), exact.pixels(x, g)
-        torch.testing.assert_close(a.double(), b.double(), atol=0.02, rtol=1e-3)
+        pairs = list(zip(model.encode(x), encoded, strict=True))
         if config.latent_channels:
-            prior = model.prior.conditionals(z.float()), exact.prior.conditionals(z)
-            for a, b in zip(*prior, strict=True):
-                torch.testing.assert_close(a.double(), b.double(), atol=0.1, rtol=1e-3)
+            q = coder.prior(z)
+            mean, log_scale = model.prior.conditionals(latents)
+            pairs += [(mean, q.means), (log_scale, q.log_scales)]
+        trained = model.features(latents)
+        np.testing.assert_allclose(trained.transpose(0, 1), features, atol=0.01, rtol=1e-3)
+        for first, second in pairs:
+            # Means are coded to 1/16, log scales to 1/8.
+            np.testing.assert_allclose(first.flatten(1), second, atol=0.13, rtol=1e-3)
 
 
 @every_variant
 def test_what_is_pushed_is_popped(config: SetConfig) -> None:
-    coder = SetCoder(make_model(config))
+    coder = make_coder(config)
     x = pixels(config, 5)
     z = latent(coder, x)
     below = initial_words(7)
@@ -107,7 +120,7 @@ def test_what_is_pushed_is_popped(config: SetConfig) -> None:
 @every_variant
 def test_the_coder_charges_what_the_model_says(config: SetConfig) -> None:
     model = make_model(config)
-    coder = SetCoder(model)
+    coder = SetCoder(weights(model), config)
     z = latent(coder, pixels(config, 20))
     x = coder.pull_pixels(Sampler(1, 0, 20, coder.draws), z)  # so that nothing is far in a tail
     bits = coder.push_pixels(new_stack(initial_words(1)), x, z)
@@ -122,13 +135,17 @@ def test_the_coder_charges_what_the_model_says(config: SetConfig) -> None:
 def test_images_do_not_depend_on_their_neighbours(
     config: SetConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coder = SetCoder(make_model(config))
+    coder = make_coder(config)
     x = pixels(config, 7)
     z = latent(coder, x)
     words = sampled = None
-    for at_once, columns in ((64, 1024), (1, 1024), (3, 5)):
+    for at_once, columns, number in ((64, 1024, 1), (1, 1024, 2), (3, 5, 3)):
         monkeypatch.setattr(set_coder, "IMAGES_AT_ONCE", at_once)
-        monkeypatch.setattr(exact_sets, "COLUMNS", columns)
+        monkeypatch.setattr(set_coder, "PIXELS_AT_ONCE", 10 * columns)
+        monkeypatch.setattr(set_coder, "PIXELS_PER_THREAD", columns)
+        monkeypatch.setattr(exact_model, "COLUMNS", columns)
+        monkeypatch.setattr(exact, "CHUNK", columns)
+        monkeypatch.setenv("VLAEC_THREADS", str(number))
         stack = new_stack(initial_words(3))
         coder.push_pixels(stack, x, z)
         put_back(stack, coder.posterior(x), latent(coder, x))
@@ -186,25 +203,21 @@ def test_convolutions_are_convolutions(kernel: int, size: tuple[int, int]) -> No
     conv = nn.Conv2d(6, 5, kernel, padding=kernel // 2).double().requires_grad_(False)
     for parameter in conv.parameters():
         parameter.copy_((parameter * 2**16).round() / 2**16)
-    x = to_grid(torch.randn(3, 6, *size).double() * 50)
-    assert torch.equal(ExactConv(conv)(x), to_grid(conv(x)))
+    x = to_grid(np.random.default_rng(1).normal(0, 50, (6, 3, *size)))
+    layer = ExactConv(conv.weight.numpy(), conv.bias.numpy())
+    expected = to_grid(conv(torch.from_numpy(x).transpose(0, 1)).transpose(0, 1).numpy())
+    assert np.array_equal(layer(x), expected)
 
 
 def test_what_has_no_exact_form_is_refused() -> None:
-    conv = nn.Conv2d(4, 1, 1).requires_grad_(False)
-    conv.weight.fill_(9000.0)
     with pytest.raises(GridError):
-        ExactConv(conv)
-    for other in (
-        nn.Conv2d(4, 4, 3),
-        nn.Conv2d(4, 4, 1, bias=False),
-        nn.Conv2d(4, 4, 3, stride=2, padding=1),
-        nn.Conv2d(4, 4, 1, groups=2),
-    ):
-        with pytest.raises(TypeError):
-            ExactConv(other)
+        ExactConv(np.full((1, 4, 1, 1), 9000.0), np.zeros(1))
     with pytest.raises(ValueError, match="posterior"):
-        SetCoder(make_model(replace(BINARY, posterior="iaf")))
+        make_coder(replace(BINARY, posterior="iaf"))
+    part = weights(make_model(BINARY))
+    del part["pixelcnn.head.bias"]
+    with pytest.raises(KeyError, match="head"):
+        SetCoder(part, BINARY)
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .made import MADE
-from .set_prior import LATENT_UNIT
+from .set_units import LATENT_UNIT
 
 
 class InverseFlow(nn.Module):

@@ -3,7 +3,7 @@
 The window of the image is the only spatial context; 1x1 residual layers follow. Binary pixels are
 Bernoulli; colour is a mixture of discretised logistics with the channel coupling of PixelCNN++
 (Salimans et al. 2017): green is conditioned on red, blue on both. Whatever bounds a parameter is a
-clamp, and all that enters the network lies on the grid of `vlaec.photo.exact_prior`.
+clamp, and all that enters the network lies on the grid of `vlaec.coding.exact`.
 """
 
 from __future__ import annotations
@@ -14,29 +14,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .pixelcnn import gather_window, window_offsets
+from ..coding.window import window_offsets
+from .pixelcnn import gather_window
 from .set_config import SetConfig
+from .set_units import (
+    COEFFICIENT_BOUND,
+    GREY,
+    LEVEL_LOG_MAX,
+    LEVEL_LOG_MIN,
+    LEVEL_LOG_START,
+    LEVEL_UNIT,
+    LOGIT_BOUND,
+    MEAN_BOUND,
+    MIDDLE,
+)
 
-# Colour values enter and leave the network in units of 64 levels around the middle, 127.5.
-LEVEL_UNIT = 64.0
-MIDDLE = 127.5
 # Windows hold whatever an image can hold, so this clamps nothing.
 WINDOW_BOUND = 2.0
-# Weights of red, green and blue in the grey value of a context (ITU-R BT.601, in 1/65536).
-GREY = (19595 / 65536, 38470 / 65536, 7471 / 65536)
-
 # Neighbours of one pixel differ little: seen as they are, what they share would drown the rest.
 DIFFERENCE_GAIN = 2.0
 # What a linear prediction takes of the pixels to the left, above, and above to the left.
 PREDICTION = {(0, -1): 0.75, (-1, 0): 0.75, (-1, -1): -0.5}
-
-LOGIT_BOUND = 12.0
-# Of the logistics: means in units of LEVEL_UNIT around the middle; log of the scale in levels.
-MEAN_BOUND = 4.0
-LEVEL_LOG_MIN = -2.25
-LEVEL_LOG_MAX = 4.125
-LEVEL_LOG_START = 2.5
-COEFFICIENT_BOUND = 2.0
 
 
 class ColourMixture(NamedTuple):

@@ -15,11 +15,7 @@ from .blocks import ResidualBlock, parity_mask
 from .config import Group
 from .made import MADE
 from .set_config import SetConfig
-
-# z lives on an integer grid; networks read and write it in units of this many cells.
-LATENT_UNIT = 16.0
-# Log of the scale that an untrained prior and posterior have, in cells of the grid.
-LOG_SCALE_START = 2.5
+from .set_units import LATENT_UNIT, LOG_SCALE_START
 
 Conditionals = tuple[Tensor, Tensor]  # mean and log scale, each [N, C, h, w]
 

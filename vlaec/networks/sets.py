@@ -23,7 +23,8 @@ from .set_pixels import (
     mixture_log_likelihood,
     split_mixture,
 )
-from .set_prior import LATENT_UNIT, LOG_SCALE_START, make_prior
+from .set_prior import make_prior
+from .set_units import LATENT_UNIT, LOG_SCALE_START
 
 
 class SetVLAE(nn.Module):

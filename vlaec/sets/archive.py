@@ -15,7 +15,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import torch
 
 from .. import zoo
 from ..coding.ans import RESERVE_BITS, AnsCoder, initial_words, new_stack
@@ -23,6 +22,7 @@ from ..coding.exact import GridError
 from ..coding.gaussian import Gaussians, cell_bits
 from ..coding.symbols import Sampler, StackReader, StackWriter, draw, put_back
 from ..errors import BadFileError, BadImageError, ModelMissingError, UsageError
+from ..networks.set_config import SetConfig
 from .coder import SetCoder
 from .container import MAX_VALUES, Archive, Header, Stack, pack, safe_names, unpack
 from .lossy import choose_steps, quanta, round_to
@@ -84,11 +84,13 @@ class Archiver:
 
     def __init__(self, card: zoo.Card) -> None:
         self.card = card
-        model = zoo.load_set(card)
-        self.config = model.config
+        if card.kind != "set":
+            raise UsageError(f"model {card.name} is for photographs, not for sets of small images")
         try:
-            self.coder = SetCoder(model)
-        except (GridError, TypeError, ValueError) as error:
+            config, tensors = zoo.read_weights(card)
+            self.config = SetConfig.from_dict(config)
+            self.coder = SetCoder(tensors, self.config)
+        except (GridError, KeyError, TypeError, ValueError) as error:
             raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
 
     def create(
@@ -272,7 +274,7 @@ class Archiver:
     def _mismatch(self, what: str) -> str:
         return (
             f"the decoded {what} are not the encoded ones (model {self.card.name} {self.card.id}, "
-            f"torch {torch.__version__}): damaged file, or a fault here"
+            f"numpy {np.__version__}): damaged file, or a fault here"
         )
 
 

@@ -7,22 +7,27 @@ images at once. Whether a walk is told its symbols, pops them or draws them is u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from .. import threads
 from ..coding.ans import AnsCoder
 from ..coding.gaussian import HYPER_LOG_MIN, LATENT_BOUND, SCALE_LOG_MIN, Gaussians
 from ..coding.symbols import INTEGER_BOUND, ClassCoder, StackWriter, SymbolCoder
-from ..networks.set_pixels import centre, grey
-from ..networks.sets import SetVLAE
-from .exact_pixels import MAX_MIXTURES, code_pixels
-from .exact_torch import exact_copy
+from ..coding.window import wavefront_skew
+from ..networks.set_config import SetConfig
+from .exact_model import ExactSet
+from .exact_pixels import MAX_MIXTURES
+from .walk import PixelWalk, Told
 
 # Images that the large networks see at a time: bounds memory, changes no result.
 IMAGES_AT_ONCE = 64
+# Pixels whose distributions are held at a time when all are known, per thread.
+PIXELS_AT_ONCE = 2048
+# Pixels of a wavefront that make another thread worth its while.
+PIXELS_PER_THREAD = 256
 # LATENT_BOUND plus REACH times exp of this stays below INTEGER_BOUND.
 POSTERIOR_LOG_MAX = 5.0
 
@@ -35,44 +40,40 @@ class SetCoder:
 
     Raises:
         GridError: weights too large for exact arithmetic.
-        TypeError, ValueError: a model that cannot be coded with.
+        KeyError: weights are missing.
+        ValueError: a model that cannot be coded with.
     """
 
-    def __init__(self, model: SetVLAE) -> None:
-        self.config = model.config
-        self._binary = self.config.kind == "binary"
-        if self.config.posterior != "gaussian":
+    def __init__(self, tensors: Mapping[str, np.ndarray], config: SetConfig) -> None:
+        """From a model's weights by name."""
+        self.config = config
+        binary = config.kind == "binary"
+        if config.posterior != "gaussian":
             raise ValueError("its posterior has no density that a decoder could walk")
-        if not self._binary and self.config.mixtures > MAX_MIXTURES:
+        if not binary and config.mixtures > MAX_MIXTURES:
             raise ValueError(f"it has more than {MAX_MIXTURES} mixture components")
-        self.exact = exact_copy(model)
-        c, h, w = self.config.latent_shape
+        self.exact = ExactSet(tensors, config)
+        c, h, w = config.latent_shape
         self.dimensions = c * h * w
-        offsets = self.exact.pixelcnn.offsets
-        self._top = max((-row for row, _ in offsets), default=0)
-        self._side = max((abs(column) for _, column in offsets), default=0)
-        self._wide = self.config.width + 2 * self._side
-        self._taps = np.array([row * self._wide + column for row, column in offsets], np.int64)
         # Symbols of an image, pixel for pixel: a colour is coded in two halves.
-        self.draws = self.config.height * self.config.width * (1 if self._binary else 6)
-        right = max((column for row, column in offsets if row < 0), default=0)
-        self.wavefronts = wavefronts(self.config.height, self.config.width, right + 1)
+        self.draws = config.height * config.width * (1 if binary else 6)
+        skew = wavefront_skew(self.exact.pixels.offsets)
+        self.wavefronts = wavefronts(config.height, config.width, skew)
 
-    @torch.inference_mode()
     def posterior(self, x: np.ndarray) -> Gaussians:
         """q(z | x), [N, D], narrow enough for all draws to lie within +-INTEGER_BOUND."""
-        mean, log_scale = _in_parts(lambda part: self.exact.encode(self._unit(part)), x)
-        log_scale = log_scale.clamp_max(POSTERIOR_LOG_MAX)
-        return _gaussians(mean, log_scale, HYPER_LOG_MIN)
+        parts = [self.exact.encode(part) for part in _in_parts(x)]
+        mean, log_scale = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return Gaussians(mean, np.minimum(log_scale, POSTERIOR_LOG_MAX), HYPER_LOG_MIN)
 
-    @torch.inference_mode()
     def prior(self, z: np.ndarray) -> Gaussians:
-        """p(z_i | z_<i) of all elements of z [N, D] in one pass, [N, D]."""
-        latent = torch.from_numpy(z).double().view(len(z), *self.config.latent_shape)
-        mean, log_scale = self.exact.prior.conditionals(latent)
-        return _gaussians(mean, log_scale, SCALE_LOG_MIN)
+        """p(z_i | z_<i) of all elements of z [N, D], [N, D]."""
+        mean, log_scale = np.empty(z.shape), np.empty(z.shape)
+        step = self.exact.prior.walk(z.astype(np.float64))
+        for index, cells in enumerate(self.exact.prior.steps):
+            mean[:, cells], log_scale[:, cells] = step(index)
+        return Gaussians(mean, log_scale, SCALE_LOG_MIN)
 
-    @torch.inference_mode()
     def code_latent(
         self, coder: SymbolCoder, quanta: np.ndarray, images: int, known: np.ndarray | None = None
     ) -> np.ndarray:
@@ -86,99 +87,95 @@ class SetCoder:
         Returns:
             z [N, D].
         """
-        z = torch.zeros(images, *self.config.latent_shape, dtype=torch.float64)
-        flat = z.view(images, -1)
-        for index in range(len(self.exact.prior.steps) if self.dimensions else 0):
-            cells = self.exact.prior.steps[index].numpy()
-            mean, log_scale = (t.double() for t in self.exact.prior.step(index, z))
-            mean = mean.clamp(-LATENT_BOUND, LATENT_BOUND)
-            gaussians = Gaussians(mean.numpy(), log_scale.numpy(), SCALE_LOG_MIN)
-            values = np.rint(gaussians.means)
-            quantum = quanta[cells]
-            sent = quantum > 0
-            if sent.any():
-                step = quantum[sent]
-                symbols = coder.integers(
-                    gaussians.means[:, sent] / step,
-                    gaussians.scales[:, sent] / step,
-                    None if known is None else known[:, cells[sent]],
-                )
-                values[:, sent] = np.rint(symbols * step)
-            flat[:, cells] = torch.from_numpy(values.clip(-INTEGER_BOUND, INTEGER_BOUND))
-        return flat.numpy().astype(np.int32)
+        z = np.zeros((images, self.dimensions))
+        if not self.dimensions:
+            return z.astype(np.int32)
+        with threads.one_blas_thread():
+            step = self.exact.prior.walk(z)
+            for index, cells in enumerate(self.exact.prior.steps):
+                mean, log_scale = step(index)
+                mean = mean.clip(-LATENT_BOUND, LATENT_BOUND)
+                gaussians = Gaussians(mean, log_scale, SCALE_LOG_MIN)
+                values = np.rint(gaussians.means)
+                quantum = quanta[cells]
+                sent = quantum > 0
+                if sent.any():
+                    unit = quantum[sent]
+                    symbols = coder.integers(
+                        gaussians.means[:, sent] / unit,
+                        gaussians.scales[:, sent] / unit,
+                        None if known is None else known[:, cells[sent]],
+                    )
+                    values[:, sent] = np.rint(symbols * unit)
+                z[:, cells] = values.clip(-INTEGER_BOUND, INTEGER_BOUND)
+        return z.astype(np.int32)
 
-    @torch.inference_mode()
     def push_pixels(self, stack: AnsCoder, x: np.ndarray, z: np.ndarray) -> float:
         """Push p(x | z), last wavefront first; returns the model's -log2 p."""
-        features, canvas, bits = self._features(z), self._canvas(len(x)), 0.0
-        every = np.arange(x.shape[2] * x.shape[3])
         flat = x.reshape(*x.shape[:2], -1)
-        self._paint(canvas, every, flat)
-        for pixels in reversed(self.wavefronts):
-            writer = StackWriter()
-            self._code(writer, pixels, canvas, features, flat[:, :, pixels])
-            writer.flush(stack)
-            bits += writer.bits
+        walk = PixelWalk(self.exact, self._features(z))
+        walk.paint(np.arange(flat.shape[2]), flat)
+        batches = _batches(self.wavefronts[::-1], PIXELS_AT_ONCE // len(x))
+        bits, several = 0.0, 2 * threads.count()
+        for start in range(0, len(batches), several):
+            some = batches[start : start + several]
+            told: list[list[list[Told]]] = [[] for _ in some]
+
+            def tell(
+                index: int, some: list[list[np.ndarray]] = some, told: list[list[list[Told]]] = told
+            ) -> None:
+                told[index] = list(walk.told(some[index], flat))
+
+            with threads.one_blas_thread():
+                threads.spread(tell, range(len(some)))
+            for symbols in (step for batch in told for step in batch):
+                writer = StackWriter()
+                for masses, known in symbols:
+                    writer.classes(masses, known)
+                writer.flush(stack)
+                bits += writer.bits
         return bits
 
-    @torch.inference_mode()
     def pull_pixels(self, coder: ClassCoder, z: np.ndarray) -> np.ndarray:
         """Images [N, C, H, W] that `coder` pops or draws from p(x | z)."""
         c = self.config
-        features, canvas = self._features(z), self._canvas(len(z))
-        flat = np.empty((len(z), c.channels, c.height * c.width), np.uint8)
-        for pixels in self.wavefronts:
-            values = self._code(coder, pixels, canvas, features, None)
-            flat[:, :, pixels] = values
-            self._paint(canvas, pixels, values)
-        return flat.reshape(len(z), c.channels, c.height, c.width)
+        pixels = len(z) * c.height * c.width // len(self.wavefronts)
+        count = max(1, min(threads.count(), pixels // PIXELS_PER_THREAD))
+        walks = [
+            PixelWalk(self.exact, part) for part in np.array_split(self._features(z), count, axis=1)
+        ]
+        stops = np.cumsum([len(walk.images) for walk in walks])
+        parts = [
+            (walk, slice(stop - len(walk.images), stop))
+            for walk, stop in zip(walks, stops, strict=True)
+        ]
+        with threads.one_blas_thread():
+            for wavefront in self.wavefronts:
+                self._pull(coder, wavefront, parts)
+        images = np.concatenate([walk.images for walk in walks])
+        return images.reshape(len(z), c.channels, c.height, c.width)
 
-    def _code(
-        self,
-        coder: ClassCoder,
-        pixels: np.ndarray,
-        canvas: Tensor,
-        features: Tensor,
-        known: np.ndarray | None,
-    ) -> np.ndarray:
-        """Values [N, C, n] of one wavefront, flat positions `pixels` [n]."""
-        cnn = self.exact.pixelcnn
-        hidden = cnn.condition(features[:, :, pixels][None])  # [1, hidden, N, n]
-        if cnn.window is not None:
-            seen = canvas[:, :, self._taps[:, None] + self._place(pixels)]  # [C, N, taps, n]
-            # Taps before channels, as `gather_window` orders them.
-            inputs = seen.permute(2, 0, 1, 3).flatten(0, 1)[None]
-            hidden = hidden + cnn.window(inputs)
-        return code_pixels(self.config, cnn.outputs(hidden), coder, known)
+    def _pull(
+        self, coder: ClassCoder, pixels: np.ndarray, parts: list[tuple[PixelWalk, slice]]
+    ) -> None:
+        """One wavefront of all images."""
+        threads.spread(lambda part: part[0].begin(pixels), parts)
+        while True:
+            masses = [walk.masses for walk, _ in parts if walk.masses is not None]
+            if not masses:
+                return
+            symbols = coder.classes(np.concatenate(masses) if len(masses) > 1 else masses[0], None)
+            threads.spread(partial(_proceed, symbols), parts)
 
-    def _features(self, z: np.ndarray) -> Tensor:
+    def _features(self, z: np.ndarray) -> np.ndarray:
         """[F, N, H * W]."""
-        latent = z.reshape(len(z), *self.config.latent_shape)
-        (out,) = _in_parts(lambda part: (self.exact.features(part),), latent)
-        return out.flatten(2).transpose(0, 1).contiguous()
+        out = np.concatenate([self.exact.features(part) for part in _in_parts(z)], 1)
+        return out.reshape(*out.shape[:2], -1)
 
-    def _canvas(self, images: int) -> Tensor:
-        """Nothing but "outside the image": [C, N, rows * columns] with a margin for the window."""
-        channels = 1 if self.config.grey_context else self.config.channels
-        size = (self._top + self.config.height) * self._wide
-        return torch.zeros(channels, images, size, dtype=torch.float64)
 
-    def _paint(self, canvas: Tensor, pixels: np.ndarray, values: np.ndarray) -> None:
-        """Put values [N, C, n] at flat positions [n] where windows see them."""
-        centred = centre(self._unit(values[..., None]))
-        if self.config.grey_context:
-            centred = grey(centred)
-        canvas[:, :, self._place(pixels)] = centred[..., 0].transpose(0, 1)
-
-    def _place(self, pixels: np.ndarray) -> np.ndarray:
-        """Flat positions in the image as flat positions on the canvas."""
-        row, column = np.divmod(pixels, self.config.width)
-        place: np.ndarray = (row + self._top) * self._wide + column + self._side
-        return place
-
-    def _unit(self, x: Tensor | np.ndarray) -> Tensor:
-        """uint8 as the model takes it, in [0, 1]."""
-        return torch.as_tensor(x).double() / (1 if self._binary else 255)
+def _proceed(symbols: np.ndarray, part: tuple[PixelWalk, slice]) -> None:
+    walk, rows = part
+    walk.proceed(symbols[rows])
 
 
 def wavefronts(height: int, width: int, skew: int) -> list[np.ndarray]:
@@ -188,14 +185,20 @@ def wavefronts(height: int, width: int, skew: int) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(time[order])) + 1)
 
 
-def _gaussians(mean: Tensor, log_scale: Tensor, log_min: float) -> Gaussians:
-    first, second = (t.double().flatten(1).numpy() for t in (mean, log_scale))
-    return Gaussians(first, second, log_min)
+def _batches(steps: list[np.ndarray], pixels: int) -> list[list[np.ndarray]]:
+    """`steps` in order, as many together as have `pixels` pixels, and at least one."""
+    batches: list[list[np.ndarray]] = []
+    room = 0
+    for step in steps:
+        if not batches or len(step) > room:
+            batches.append([])
+            room = pixels
+        batches[-1].append(step)
+        room -= len(step)
+    return batches
 
 
-def _in_parts(
-    function: Callable[[Tensor], tuple[Tensor, ...]], inputs: np.ndarray
-) -> tuple[Tensor, ...]:
-    """`function` of some images at a time."""
-    parts = torch.from_numpy(inputs).double().split(IMAGES_AT_ONCE)
-    return tuple(torch.cat(values) for values in zip(*map(function, parts), strict=True))
+def _in_parts(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Some images at a time."""
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        yield images[start : start + IMAGES_AT_ONCE]

@@ -8,21 +8,31 @@ operation each, which IEEE 754 fixes.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from decimal import Context, Decimal
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..coding.symbols import ClassCoder
 from ..networks.set_config import SetConfig
-from ..networks.set_pixels import LEVEL_LOG_MAX, LEVEL_LOG_MIN, LOGIT_BOUND, MIDDLE, split_mixture
+from ..networks.set_units import (
+    COEFFICIENT_BOUND,
+    LEVEL_LOG_MAX,
+    LEVEL_LOG_MIN,
+    LEVEL_LOG_START,
+    LEVEL_UNIT,
+    LOGIT_BOUND,
+    MEAN_BOUND,
+    MIDDLE,
+)
 
 # The logistic function, 1 / (1 + exp(-i / 512)) in units of 2^-28, for |i| / 512 <= 17: there it
 # is closer to its limits than the coder's smallest probability, 2^-24.
 LOGISTIC_STEPS = 512
 LOGISTIC_RANGE = 17
+# Place of the logistic of 0 in its table. It is even, so it changes no rounding of halves.
+_CENTRE = float(LOGISTIC_RANGE * LOGISTIC_STEPS)
 ONE = 2.0**28
 # Scales of the logistics: exp(LEVEL_LOG_MIN + i / 16).
 LEVEL_STEPS = 16
@@ -77,95 +87,135 @@ def logistic(scaled: np.ndarray) -> np.ndarray:
 
     Overwrites `scaled`.
     """
-    bound = LOGISTIC_RANGE * LOGISTIC_STEPS
-    np.clip(np.rint(scaled, out=scaled), -bound, bound, out=scaled)
-    values: np.ndarray = logistic_table().take(scaled.astype(np.int32) + bound)
+    return _look_up(np.add(scaled, _CENTRE, out=scaled))
+
+
+def _look_up(places: np.ndarray) -> np.ndarray:
+    """Entries of `logistic_table` at the whole numbers nearest to `places`, which it overwrites."""
+    index = np.rint(places, out=places).astype(np.intp)
+    values: np.ndarray = logistic_table().take(index, mode="clip")
     return values
 
 
-def code_pixels(
-    config: SetConfig, outputs: Tensor, coder: ClassCoder, known: np.ndarray | None
-) -> np.ndarray:
-    """Values of pixels whose network outputs are [1, P, N, n] float64, on the activation grid.
+# A generator that yields masses [M, S] of one symbol of M pixels, is sent those symbols [M], and
+# after the last one returns the pixels' values [C, M] uint8.
+Distributions: TypeAlias = Generator[np.ndarray, np.ndarray, np.ndarray]
 
-    `known` and the result are [N, C, n] uint8: 0 and 1, or levels 0..255.
+
+def distributions(config: SetConfig, outputs: np.ndarray) -> Distributions:
+    """Symbol after symbol of M pixels, from network outputs [P, M] on the activation grid.
+
+    A binary pixel is one symbol; each level of a colour is two, the cell and the level in it.
     """
     if config.kind == "binary":
-        return _code_binary(outputs[0, 0].numpy(), coder, known)
-    return _code_colour(outputs, coder, known)
+        return _binary(outputs[0])
+    return _colour(outputs)
 
 
-def _code_binary(logits: np.ndarray, coder: ClassCoder, known: np.ndarray | None) -> np.ndarray:
-    """From logits [N, n]."""
+def symbols_of(config: SetConfig, values: np.ndarray) -> list[np.ndarray]:
+    """The symbols [N, n] that `distributions` asks for, from pixels [N, C, n] uint8."""
+    if config.kind == "binary":
+        return [values[:, 0].astype(np.int32)]
+    levels = values.astype(np.int32)
+    return [half(levels[:, i], COARSE) for i in range(3) for half in (np.floor_divide, np.mod)]
+
+
+def _binary(logits: np.ndarray) -> Distributions:
+    """From logits [M]."""
     ones = logistic(np.clip(logits, -LOGIT_BOUND, LOGIT_BOUND) * LOGISTIC_STEPS)
-    masses = np.stack([ONE - ones, ones], 2)  # [N, n, 2]
-    symbols = coder.classes(masses, None if known is None else known[:, 0])
-    return symbols.astype(np.uint8)[:, None]
+    symbols = yield np.stack([ONE - ones, ones], -1)
+    return symbols.astype(np.uint8)[None]
 
 
-def _code_colour(outputs: Tensor, coder: ClassCoder, known: np.ndarray | None) -> np.ndarray:
-    """Red, then green given red, then blue given both: [N, 3, n]."""
-    mixture = split_mixture(outputs)
-    steps = ((mixture.log_scales[0] - LEVEL_LOG_MIN) * LEVEL_STEPS).round().to(torch.int64)
-    inverses = inverse_scale_table()[steps.numpy()]  # [3, K, N, n]
-    means, coefficients = mixture.means[0].numpy(), mixture.coefficients[0].numpy()
-    weights = _weights(mixture.logits[0].numpy())  # [K, N, n]
-    n, size = weights.shape[1:]
-    levels = np.empty((n, 3, size), np.uint8)
+def _colour(outputs: np.ndarray) -> Distributions:
+    """Red, then green given red, then blue given both; outputs as `set_pixels.split_mixture`
+    takes them."""
+    k = len(outputs) // 10
+    means, log_scales, coefficients = outputs[k:].reshape(3, 3, k, -1)  # each [3, K, M]
+    means = np.clip(means, -MEAN_BOUND, MEAN_BOUND) * LEVEL_UNIT + MIDDLE
+    log_scales = np.clip(log_scales + LEVEL_LOG_START, LEVEL_LOG_MIN, LEVEL_LOG_MAX)
+    steps = np.rint((log_scales - LEVEL_LOG_MIN) * LEVEL_STEPS).astype(np.intp)
+    inverses = inverse_scale_table()[steps]
+    coefficients = np.clip(coefficients, -COEFFICIENT_BOUND, COEFFICIENT_BOUND)
+    weights = _weights(outputs[:k])
+    levels = np.empty((3, outputs.shape[1]), np.uint8)
     centred: list[np.ndarray] = []  # the colours so far
     for channel, first in enumerate((0, 0, 1)):
-        shift = sum(coefficients[first + i] * value for i, value in enumerate(centred))
-        given = None if known is None else known[:, channel]
-        centres = means[channel] + shift
-        value, weights = _code_level(centres, inverses[channel], weights, coder, given)
-        levels[:, channel] = value
-        centred.append(value - MIDDLE)
+        centres = means[channel]
+        for i, value in enumerate(centred):
+            centres += coefficients[first + i] * value
+        logistics = _Logistics(centres, inverses[channel], weights)
+        coarse = yield logistics.coarse_masses()
+        fine = yield logistics.fine_masses(coarse)
+        level = COARSE * coarse + fine
+        levels[channel] = level
+        if channel < 2:
+            weights = logistics.weights_given(level)
+            centred.append(level - MIDDLE)
     return levels
 
 
 def _weights(logits: np.ndarray) -> np.ndarray:
     """exp(logits - their maximum) from the table: [K, ...] integers up to 2^20."""
-    table = weight_table()
     below = np.rint((logits.max(0) - logits) * WEIGHT_STEPS)
-    weights: np.ndarray = table.take(np.minimum(below, len(table) - 1).astype(np.int32))
+    weights: np.ndarray = weight_table().take(below.astype(np.intp), mode="clip")
     return weights
 
 
-def _code_level(
-    centres: np.ndarray,
-    inverses: np.ndarray,
-    weights: np.ndarray,
-    coder: ClassCoder,
-    known: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One colour of pixels from its K logistics, all [K, N, n].
+class _Logistics:
+    """One colour of M pixels as a mixture of K logistics, all arguments [K, M].
 
-    Returns:
-        the levels [N, n] int32, and the components' weights once those are known.
+    0 and 255 own the tails. One unit of mass for each level leaves none impossible.
     """
 
-    def below(edges: np.ndarray) -> np.ndarray:
-        """The components' masses below `edges` [..., E]: [K, N, n, E]."""
-        return logistic((edges - centres[..., None]) * inverses[..., None])
+    def __init__(self, centres: np.ndarray, inverses: np.ndarray, weights: np.ndarray) -> None:
+        # Products of 24 bits each: neither they nor their sums are rounded.
+        self._inverses, self._weights = inverses, weights
+        self._bases = _CENTRE - centres * inverses
+        self._total = ONE * weights.sum(0)
 
-    def mixed(parts: np.ndarray) -> np.ndarray:
-        """Weighted masses [N, n, E - 1] of the cells between E edges."""
-        sums = parts[0] * weights[0][..., None]
-        for part, weight in zip(parts[1:], weights[1:], strict=True):
-            sums += part * weight[..., None]
-        return np.diff(sums)
+    def coarse_masses(self) -> np.ndarray:
+        """[M, 16]."""
+        sums = np.empty((COARSE + 1, len(self._total)))
+        sums[0], sums[-1] = 0, self._total
+        sums[1:-1] = self._mixed(_COARSE_EDGES[:, None])
+        return _cells(sums, COARSE)
 
-    # 0 and 255 own the tails. One unit for each level leaves none impossible.
-    inner = below(_COARSE_EDGES)
-    ends = (np.zeros_like(inner[..., :1]), np.full_like(inner[..., :1], ONE))
-    coarse_masses = mixed(np.concatenate([ends[0], inner, ends[1]], -1)) + COARSE
-    coarse = coder.classes(coarse_masses, None if known is None else known // COARSE)
+    def fine_masses(self, coarse: np.ndarray) -> np.ndarray:
+        """[M, 16], of the levels of cells [M]."""
+        sums = self._mixed(COARSE * coarse + _FINE_EDGES[:, None])
+        sums[0, coarse == 0] = 0
+        last = coarse == COARSE - 1
+        sums[-1, last] = self._total[last]
+        return _cells(sums, 1)
 
-    parts = below(COARSE * coarse[..., None] + _FINE_EDGES)  # [K, N, n, 17]
-    parts[..., 0][:, coarse == 0] = 0.0
-    parts[..., COARSE][:, coarse == COARSE - 1] = ONE
-    fine = coder.classes(mixed(parts) + 1, None if known is None else known % COARSE)
+    def weights_given(self, level: np.ndarray) -> np.ndarray:
+        """The components' weights [K, M] once the level [M] is told."""
+        lower, upper = (
+            _look_up((level + side) * self._inverses + self._bases) for side in (-0.5, 0.5)
+        )
+        lower[:, level == 0] = 0
+        upper[:, level == 255] = ONE
+        # p(component, colours so far), up to a factor.
+        joint = self._weights * (upper - lower + 1)
+        weights: np.ndarray = np.rint(joint / joint.max(0) * WEIGHT_ONE)
+        return weights
 
-    cell = np.take_along_axis(np.diff(parts), fine[None, ..., None].astype(np.int64), -1)[..., 0]
-    joint = weights * (cell + 1)  # [K, N, n]: p(component, colours so far), up to a factor
-    return COARSE * coarse + fine, np.rint(joint / joint.max(0) * WEIGHT_ONE)
+    def _mixed(self, edges: np.ndarray) -> np.ndarray:
+        """Weighted masses [E, M] below edges [E, 1] or [E, M]."""
+        sums = np.zeros((len(edges), len(self._total)))
+        places = np.empty_like(sums)
+        for inverse, base, weight in zip(self._inverses, self._bases, self._weights, strict=True):
+            np.multiply(edges, inverse, out=places)
+            np.add(places, base, out=places)
+            part = _look_up(places)
+            part *= weight
+            sums += part
+        return sums
+
+
+def _cells(sums: np.ndarray, least: int) -> np.ndarray:
+    """Masses [M, E - 1] between edges from those below them [E, M], each with `least` more."""
+    masses = np.ascontiguousarray(np.diff(sums, axis=0).T)
+    masses += least
+    return masses

@@ -13,11 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from ..coding.gaussian import LATENT_BOUND, SCALE_LOG_MIN, SCALE_STEPS, SCALES, Gaussians
 from ..errors import BadFileError
-from ..networks.prior import gaussian_kl
 from .coder import SetCoder
 from .container import NOT_SENT
 
@@ -35,9 +33,9 @@ def choose_steps(coder: SetCoder, posteriors: list[Gaussians]) -> bytes:
     information, log_scale = np.zeros(channels), np.zeros(channels)
     for q in posteriors:
         p = coder.prior(np.rint(q.means))
-        kl = gaussian_kl(
-            *(torch.from_numpy(a) for a in (q.means, q.log_scales, p.means, p.log_scales))
-        ).numpy()
+        ratio = np.exp(2 * (q.log_scales - p.log_scales))
+        shift = (q.means - p.means) * np.exp(-p.log_scales)
+        kl = 0.5 * (ratio + shift**2 - 1) + p.log_scales - q.log_scales
         information += kl.sum(0).reshape(channels, -1).sum(1)
         log_scale += q.log_scales.sum(0).reshape(channels, -1).mean(1)
     images = sum(len(q.means) for q in posteriors)
