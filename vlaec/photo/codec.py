@@ -13,6 +13,7 @@ from ..coding.exact import GridError
 from ..errors import BadFileError, ModelMissingError, UsageError
 from ..images import Picture
 from ..networks.config import STRIDE, PhotoConfig
+from ..threads import one_blas_thread
 from .container import Container, Header, Stack, pack, unpack
 from .exact_prior import ExactPrior, PlainPrior
 from .graphs import Graphs
@@ -20,7 +21,7 @@ from .latent_coder import LatentCoder, Parameters
 from .quantise import quantise
 from .render import render
 from .sampler import TextureSampler
-from .strength import choose_strength
+from .strength import Corner, choose_strength
 from .strips import Held, Planes, Rows
 
 Progress = Callable[[float], None]
@@ -238,14 +239,21 @@ class Codec:
             return 0.0
         latents = Latents(z, parameters)
 
-        def decode(top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-            rows = latents.rows(top, top + height)
-            seen = Held(STRIDE, *(plane[0, :, :, left : left + width] for plane in rows))
+        def decode(corners: list[Corner], side: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+            height, width = side
+            windows = [
+                [plane[..., left : left + width] for plane in latents.rows(top, top + height)]
+                for top, left in corners
+            ]
+            seen = Held(STRIDE, *map(np.concatenate, zip(*windows, strict=True)))
             known = self._known(seen, quality_hundredths)
             mean, texture = self.graphs.mean(known), self.graphs.texture(known)
-            detail, features = (plane[0] for plane in texture.rows(0, texture.height))
-            sample = self.sampler.sample(features, key=top << 16 | left)
-            return mean.rows(0, mean.height)[0][0], detail + sample
+            (picture,) = mean.rows(0, mean.height)
+            detail, features = texture.rows(0, texture.height)
+            crops = [(crop, 0, index) for index, crop in enumerate(features)]
+            with one_blas_thread():
+                sample = self.sampler.sample_crops(crops)
+            return picture, detail + sample.reshape(3, *detail[:, 0].shape).swapaxes(0, 1)
 
         return self.card.texture * choose_strength(rgb, z.shape[1:], decode)
 

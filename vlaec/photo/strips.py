@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-# Rows of several planes, [1, C, n, W] each.
+# Rows of several planes, [N, C, n, W] each.
 Planes = list[np.ndarray]
 
 # Bytes of one plane of a graph's widest layer, roughly, by which strips are measured.
@@ -35,7 +35,7 @@ class Rows(Protocol):
 
 
 class Held:
-    """Planes [C, H, W] that are there."""
+    """Planes [N, C, H, W] that are there."""
 
     def __init__(self, stride: int, *planes: np.ndarray) -> None:
         self.stride = stride
@@ -44,7 +44,7 @@ class Held:
 
     def rows(self, top: int, bottom: int) -> Planes:
         """As float32."""
-        return [plane[None, :, top:bottom].astype(np.float32) for plane in self._planes]
+        return [plane[:, :, top:bottom].astype(np.float32, copy=False) for plane in self._planes]
 
 
 class Strips:

@@ -61,7 +61,7 @@ def _analysis(model: PhotoVLAE, weights: Path) -> Iterator[_Graph]:
         stages[-1].append((name, part))
     for index, stage in enumerate(stages):
         stride = 4 << index
-        graph = _Graph(model, weights, f"analysis-{stride}", stride if index else 4)
+        graph = _Graph(model, weights, f"analysis-{stride}", stride)
         x = graph.input("x", 3 if index == 0 else None)
         if index == 0:
             x = graph.node("Sub", x, graph.constant(0.5))
@@ -87,8 +87,9 @@ def _known(model: PhotoVLAE, weights: Path) -> _Graph:
     correction = graph.chain(seen, _children("residual_prediction", model.residual_prediction))
     correction = graph.node("Mul", graph.node("Tanh", correction), graph.constant(0.5))
     corrected = graph.node("Mul", graph.node("Add", z, correction), graph.gain("log_inverse_gain"))
-    size = graph.node("Shape", z, start=2)
-    shape = graph.node("Concat", graph.integers(1, model.config.levels), size, axis=0)
+    pictures, size = graph.node("Shape", z, end=1), graph.node("Shape", z, start=2)
+    levels = graph.integers(model.config.levels)
+    shape = graph.node("Concat", pictures, levels, size, axis=0)
     planes = graph.node("Expand", graph.level_planes(), shape)
     graph.output("known", graph.node("Concat", corrected, planes, axis=1))
     return graph
@@ -150,18 +151,18 @@ class _Graph:
         return output
 
     def input(self, name: str, channels: int | None) -> str:
-        """Declare an input [1, C, rows, columns] float32."""
+        """Declare an input [N, C, rows, columns] float32."""
         sizes = (channels or "channels", f"rows_{name}", f"columns_{name}")
-        shape: list[str | int | None] = [1, *sizes]
+        shape: list[str | int | None] = ["pictures", *sizes]
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name
 
     def output(self, name: str, value: str) -> None:
-        """Declare an output [1, C, rows, columns] float32."""
+        """Declare an output [N, C, rows, columns] float32."""
         name = f"{name}_out" if any(i.name == name for i in self._inputs) else name
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         sizes = (f"channels_{name}", f"rows_{name}", f"columns_{name}")
-        shape: list[str | int | None] = [1, *sizes]
+        shape: list[str | int | None] = ["pictures", *sizes]
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def constant(self, value: float) -> str:
