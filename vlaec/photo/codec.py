@@ -278,7 +278,7 @@ class Pixels:
             part = self._rgb[-1:]
         x = np.empty((1, 3, bottom - top, self.width), np.float32)
         height, width = part.shape[:2]
-        np.multiply(part.transpose(2, 0, 1), np.float32(1 / 255), out=x[0, :, :height, :width])
+        np.divide(part.transpose(2, 0, 1), np.float32(255), out=x[0, :, :height, :width])
         x[0, :, height:, :width] = x[0, :, height - 1 : height, :width]
         x[0, :, :, width:] = x[0, :, :, width - 1 : width]
         return [x]
