@@ -28,7 +28,7 @@ MOST = 8
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _holders = 0
-_limiter: Any = None
+_before: list[int] = []  # what BLAS had before the first of them
 
 
 def count() -> int:
@@ -96,10 +96,12 @@ def one_blas_thread() -> Iterator[None]:
 
     Several threads may be within at a time; the last to leave restores what the first found.
     """
-    global _holders, _limiter
+    global _holders, _before
     with _lock:
         if _holders == 0:
-            _limiter = _controller().limit(limits=1, user_api="blas")
+            _before = [get() for get, _ in _switches()]
+            for _, switch in _switches():
+                switch(1)
         _holders += 1
     try:
         yield
@@ -107,22 +109,48 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _holders -= 1
             if _holders == 0:
-                _limiter.restore_original_limits()
-                _limiter = None
+                _restore()
+
+
+def _restore() -> None:
+    for (_, switch), number in zip(_switches(), _before, strict=True):
+        switch(number)
 
 
 @lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+def _switches() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
+    """Of every BLAS in this process: what tells, and what sets, its number of threads.
+
+    threadpoolctl lets only one thread of a process set OpenBLAS's, and what overlaps would be
+    restored wrongly; so OpenBLAS is asked itself.
+    """
+    switches = []
+    for library in ThreadpoolController().lib_controllers:
+        if library.user_api != "blas":
+            continue
+        names = [
+            (
+                f"{prefix}openblas_get_num_threads{suffix}",
+                f"{prefix}openblas_set_num_threads{suffix}",
+            )
+            for prefix in ("", "scipy_")
+            for suffix in ("", "64_", "_64")
+        ]
+        own = [pair for pair in names if all(hasattr(library.dynlib, name) for name in pair)]
+        if own:
+            switches.append(tuple(getattr(library.dynlib, name) for name in own[0]))
+        else:
+            switches.append((library.get_num_threads, library.set_num_threads))
+    return switches
 
 
 def _after_fork() -> None:
     """A child has none of its parent's threads, and may have its lock in any state."""
-    global _lock, _pool, _holders, _limiter
+    global _lock, _pool, _holders
     _lock, _pool = threading.Lock(), None
-    if _limiter is not None:
-        _limiter.restore_original_limits()
-    _holders, _limiter = 0, None
+    if _holders:
+        _restore()
+    _holders = 0
 
 
 if hasattr(os, "register_at_fork"):
