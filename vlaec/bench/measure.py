@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import BadImageError, VlaecError
-from .codecs import Codec, make_codec, why_unavailable
+from .codecs import Codec, make_codec, warm_up, why_unavailable
 from .metrics import FILES, METRICS, PAIRS, SETS, Compare, Features
 from .results import Failure, Measured, Record, content_hash
 from .search import match_rate
@@ -76,8 +76,14 @@ def measure(task: Task) -> Measured:
     before = {record.codec: record for record in task.known[0]} if task.known else {}
     encode_all = None
     if every and not before:
+        warm_up(codec, every)
         encode_all = _timed(lambda: codec.encode(original, level, every))[1]
 
+    decode_all: dict[str, float] = {}
+    if every and not before:
+        for row, decode in codec.decoders().items():
+            decode_all[row] = _timed(partial(decode, data, every))[1]
+        warm_up(codec)
     records = []
     features: dict[str, dict[str, np.ndarray]] = {name: {} for name in task.metrics if name in SETS}
     for row, decode in codec.decoders().items():
@@ -104,7 +110,7 @@ def measure(task: Task) -> Measured:
                 encode_time=encode_time,
                 decode_time=decode_time,
                 encode_time_all=encode_all,
-                decode_time_all=_timed(partial(decode, data, every))[1] if every else None,
+                decode_time_all=decode_all.get(row),
                 metrics=values,
                 rate=task.rate,
             )

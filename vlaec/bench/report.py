@@ -56,8 +56,15 @@ def _write_records(path: Path, records: Iterable[Record]) -> list[str]:
     with path.open("w", encoding="utf-8") as file:
         for record in records:
             images.add(record.image)
-            file.write(json.dumps({**asdict(record), "bpp": record.bpp}) + "\n")
+            file.write(json.dumps(_rounded({**asdict(record), "bpp": record.bpp})) + "\n")
     return sorted(images)
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with six digits, and no keys without a value."""
+    if isinstance(value, dict):
+        return {key: _rounded(v) for key, v in value.items() if v is not None}
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def as_json(summary: Summary) -> str:

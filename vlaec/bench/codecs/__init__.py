@@ -25,6 +25,7 @@ __all__ = [
     "Decoder",
     "Vlaec",
     "make_codec",
+    "warm_up",
     "why_unavailable",
 ]
 
@@ -54,15 +55,23 @@ def make_codec(specification: str, textures: Sequence[float] = (0.0,)) -> Codec:
     return CODECS[name](option or None)
 
 
-def why_unavailable(codec: Codec) -> str | None:
-    """The reason why `codec` does not work here, or None if it codes a small picture."""
+def warm_up(codec: Codec, threads: int = 1) -> bool:
+    """Code and decode a small picture, so that models and libraries are loaded.
+
+    Returns whether its size came back.
+    """
     ramp = np.linspace(0, 255, 32, dtype=np.uint8)
     image = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (32, 32, 3)))
+    data = codec.encode(image, codec.levels[-1], threads)
+    decoded = [decode(data, threads) for decode in codec.decoders().values()]
+    return all(picture.shape == image.shape for picture in decoded)
+
+
+def why_unavailable(codec: Codec) -> str | None:
+    """The reason why `codec` does not work here, or None if it codes a small picture."""
     try:
-        data = codec.encode(image, codec.levels[-1])
-        for decode in codec.decoders().values():
-            if decode(data, 1).shape != image.shape:
-                return "gives back a picture of another size"
+        if not warm_up(codec):
+            return "gives back a picture of another size"
     except CodecMissingError as error:
         return str(error)
     except Exception as error:  # a missing plugin, library or model: each says so in its own way

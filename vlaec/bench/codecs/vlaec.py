@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -13,7 +14,17 @@ import numpy as np
 from ...errors import UsageError
 from .protocol import Decoder
 
-_OTHER_PARTS = ("bench", "cli", "metrics", "sets", "train")  # these change no file and no picture
+_OTHER_PARTS = (
+    "bench",
+    "cli",
+    "metrics",
+    "sets",
+    "train",
+    "api.py",
+    "batch.py",
+    "pillow_plugin.py",
+    "__main__.py",
+)  # these change no file and no picture
 
 
 @lru_cache(maxsize=1)
@@ -47,6 +58,7 @@ class Vlaec:
         self.levels: tuple[float, ...] = (0, 20, 40, 60, 80, 100)
         self.limits: tuple[float, float] = (0, 100)
         self.textures = tuple(textures)
+        self._threads = 0  # of the models that are loaded
 
     @property
     def version(self) -> str:
@@ -62,13 +74,13 @@ class Vlaec:
         from ...images import Picture
         from ...photo.codec import encode
 
-        with _torch_threads(threads):
+        with self._using(threads):
             return encode(Picture(image), float(level), self.model, effort=self.effort)
 
     def decode(self, data: bytes, threads: int = 1, texture: float | None = None) -> np.ndarray:
         from ...photo.codec import decode
 
-        with _torch_threads(threads):
+        with self._using(threads):
             return decode(data, texture=texture).rgb
 
     def chance(self, data: bytes) -> float | None:
@@ -90,15 +102,21 @@ class Vlaec:
             rows[f"{self.name} texture={texture:g}"] = partial(self.decode, texture=texture)
         return rows
 
+    @contextmanager
+    def _using(self, threads: int) -> Iterator[None]:
+        """vlaec with that many threads, which it settles when a model is loaded."""
+        from ...photo.codec import load_codec
+        from ...threads import VARIABLE
 
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """torch with that many threads, and with as many as before afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        if threads != self._threads:
+            load_codec.cache_clear()
+            self._threads = threads
+        before = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = str(threads)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[VARIABLE]
+            else:
+                os.environ[VARIABLE] = before
