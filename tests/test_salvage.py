@@ -83,3 +83,40 @@ def test_archives_lose_their_names_at_most(kind: str) -> None:
     assert np.array_equal(saved.stack.words, archive.stack.words)
     with pytest.raises(BadFileError, match="nothing can be saved"):
         archive_container.salvage(data[:-1])
+
+
+PHOTOS = Path(__file__).resolve().parent / "golden"
+
+
+def damaged_photo() -> bytes:
+    parts = container.unpack((PHOTOS / "grey-q80-v2.vlae").read_bytes())
+    data = bytearray(container.pack(replace(parts, metadata={"xmp": b"<x/>", "exif": b"II*"})))
+    data[data.index(b"<x/>")] ^= 1
+    return bytes(data)
+
+
+def test_commands_save_and_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vlaec.cli.main import cli
+
+    monkeypatch.setenv("VLAEC_MODELS", str(PHOTOS / "models"))
+    source, output = tmp_path / "a.vlae", tmp_path / "a.png"
+    source.write_bytes(damaged_photo())
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(list(arguments))
+        return int(stopped.value.code or 0), capsys.readouterr().err
+
+    code, told = run("decompress", str(source), "-o", str(output))
+    assert code == 4 and "checksum" in told and not output.exists()
+    code, told = run("decompress", str(source), "-o", str(output), "--salvage")
+    assert code == 0 and "lost: xmp" in told
+    picture = images.read(output)
+    assert picture.exif == b"II*" and picture.xmp is None
+    code, told = run("verify", str(source))
+    assert code == 4 and "all can be saved but: xmp" in told
+    source.write_bytes(damaged_photo()[:-1])
+    code, told = run("verify", str(source))
+    assert code == 4 and "nothing can be saved" in told

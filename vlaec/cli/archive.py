@@ -98,11 +98,14 @@ def create(
     type=_SEEDS,
     help="Seed for another sample (lossy archives only).  [default: the file's]",
 )
+@click.option("--salvage", is_flag=True, help="Save what is whole of a damaged archive.")
 @force_option
 @json_option
 @quiet_option
 @verbose_option
-def extract(source: str, output: str | None, seed: int | None, force: bool, as_json: bool) -> None:
+def extract(
+    source: str, output: str | None, seed: int | None, salvage: bool, force: bool, as_json: bool
+) -> None:
     """Take the images out of a .vlaa file.
 
     IN may be - for standard input. OUT is IN with the suffix .npz, or, where the archive was made
@@ -112,6 +115,11 @@ def extract(source: str, output: str | None, seed: int | None, force: bool, as_j
 
     check_names(source, output)
     data = files.read_bytes(source)
+    lost: list[str] = []
+    if salvage:
+        from ..soundness import salvage as save
+
+        data, lost = save(data)
     names = archive_container.unpack(data).names
     if output is None:
         output = "-" if source == "-" else _beside(source, "" if names else ".npz")
@@ -133,6 +141,8 @@ def extract(source: str, output: str | None, seed: int | None, force: bool, as_j
         files.write_folder(output, image_sets.to_pictures(images, names), force)
     else:
         files.write_atomically(output, image_sets.to_npz(images), force)
+    for name in lost:
+        note(f"{show(source)}: lost: {name}")
     if as_json:
         facts = _facts(archive_container.info(data))
         more = {"input": source, "output": output, "seconds": round(seconds, 3)}

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Pictures with N seeds, from --seed on: OUT.seed0.png, OUT.seed1.png, ...",
 )
+@click.option("--salvage", is_flag=True, help="Save what is whole of a damaged file.")
 @max_pixels_option
 @many_options(".vlae.png")
 @force_option
@@ -93,6 +94,7 @@ def decompress(
     output_quality: int | None,
     background: str | None,
     samples: int | None,
+    salvage: bool,
     **values: Any,
 ) -> None:
     """Decompress .vlae files to pictures.
@@ -109,7 +111,9 @@ def decompress(
     if is_many(sources, output, many):
         form = form or _format_of(many.suffix)
         ending = "{ext}" + images.OUTPUT_FORMATS[form][0]
-        work = partial(decompress_bytes, options=options, form=form, writing=writing, fit=fit)
+        work = partial(
+            decompress_bytes, options=options, form=form, writing=writing, fit=fit, salvage=salvage
+        )
         if samples:
             raise UsageError("--samples takes one file, not several")
         task = Task("decompressed", work, [".vlae"], ending)
@@ -135,7 +139,7 @@ def decompress(
     for target, chosen in targets.items():
         start = time.perf_counter()
         with use_threads(threads), progress_bar("decompressing") as progress:
-            picture, facts = decompress_bytes(data, chosen, form, writing, fit, progress)
+            picture, facts = decompress_bytes(data, chosen, form, writing, fit, progress, salvage)
         facts["seconds"] = round(time.perf_counter() - start, 3)
         files.write_atomically(target, picture, force)
         for text in facts.pop("notes"):
@@ -162,11 +166,17 @@ def decompress_bytes(
     writing: images.WriteOptions,
     fit: int | None = None,
     progress: Callable[[float], None] | None = None,
+    salvage: bool = False,
 ) -> tuple[bytes, dict[str, Any]]:
     """A picture file of a `.vlae` file, and what to report of it. Raises VlaecError."""
     from .. import api, images, preview
     from ..photo import container
 
+    lost: list[str] = []
+    if salvage:
+        from ..soundness import salvage as save
+
+        data, lost = save(data)
     info = container.info(data)
     header = info.header
     if fit is None:
@@ -185,6 +195,9 @@ def decompress_bytes(
     encoded = images.encode(picture, form, writing)
     facts["dropped"] = list(encoded.dropped)
     facts["notes"] = [f"not kept: {name}" for name in encoded.dropped]
+    if salvage:
+        facts["lost"] = lost
+        facts["notes"] += [f"lost: {name}" for name in lost]
     return encoded.data, facts
 
 

@@ -72,7 +72,7 @@ def verify_bytes(data: bytes) -> tuple[bytes, dict[str, Any]]:
 
     if data.startswith(archive_container.MAGIC):
         archive_container.info(data)  # refuses without a network what is no such file
-    else:
+    elif not data.startswith(container.MAGIC):
         container.info(data)
     from ..soundness import verify as check
 
