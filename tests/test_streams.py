@@ -53,3 +53,17 @@ def test_what_was_to_go_through_a_closed_stream_does_not_vanish() -> None:
     source = str(GOLDEN / "pixel-q50.vlae")
     code, out, err = call(("1>&-",), "decompress", source, "-o", "-")
     assert code == 2 and b"standard output: it is closed" in err and not out
+
+
+def test_warnings_are_single_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{bad")
+    for file in (GOLDEN / "models").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    done = subprocess.run(
+        [sys.executable, "-m", "vlaec", "info", str(GOLDEN / "pixel-q50.vlae")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "VLAEC_MODELS": str(tmp_path), "PYTHONWARNINGS": ""},
+    )
+    assert done.returncode == 0 and "tiny" in done.stdout
+    assert done.stderr.startswith("vlaec: ") and done.stderr.count("\n") == 1

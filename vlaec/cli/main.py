@@ -19,7 +19,7 @@ from .decompress import decompress
 from .explain import explain
 from .info import info, models
 from .integrate import completion, integrate
-from .streams import fill_closed
+from .streams import fill_closed, plain_warnings
 from .verify import verify
 from .version import versions
 
@@ -103,5 +103,7 @@ def main() -> NoReturn:
         raise SystemExit(128 + signum)  # unlike the default action, runs the clean-up of `files`
 
     fill_closed()
+    if not sys.warnoptions:
+        plain_warnings()
     signal.signal(signal.SIGTERM, stop)
     cli.main(prog_name="vlaec")

@@ -1,4 +1,4 @@
-"""Standard streams that the caller has closed, as daemons and `2>&-` do.
+"""Standard streams: those that the caller has closed, as daemons and `2>&-` do, and warnings.
 
 A file that is opened while descriptor 2 is free becomes descriptor 2, and whatever a library says
 goes into it. So the null device takes the place of each closed stream, before anything is opened.
@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from typing import Any
+
+import click
+
+from ..errors import ModelWarning
 
 
 def fill_closed() -> None:
@@ -25,3 +31,18 @@ def fill_closed() -> None:
             # `files` asks for it: what was to go through a closed stream must not vanish.
             stream.closed_by_caller = True  # type: ignore[attr-defined]
             setattr(sys, name, stream)
+
+
+def plain_warnings() -> None:
+    """Show this package's warnings as one line each, once, and those of libraries not at all."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = " ".join(str(message).split())
+        if line not in told:
+            told.add(line)
+            click.echo(f"vlaec: {line}", err=True)
+
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", ModelWarning)
+    warnings.showwarning = show
