@@ -1,7 +1,9 @@
-"""Create or repair `.venv` beside this folder: `_setup.py STAMP`, called by `_setup.sh`.
+"""Create or repair the checkout's `.venv`: `_setup.py STAMP LEVEL`, called by `_setup.sh`.
+
+Level "run" is what compresses and decompresses; "dev" adds PyTorch and all that tests need.
 
 Standard library only, since it runs before anything is installed. The stamp is written last, so an
-interrupted call is seen and repaired by the next one; a lock on the repository folder, which the
+interrupted call is seen and repaired by the next one. A lock on the repository folder, which the
 kernel drops when its holder dies, keeps two first calls apart. Everything is said on stderr.
 """
 
@@ -37,7 +39,7 @@ def install(lock: int, *arguments: str) -> None:
     call(str(VENV / "bin" / "python"), lock, "pip", "install", *options, *arguments)
 
 
-def build(stamp: str, lock: int) -> None:
+def build(stamp: str, level: str, lock: int) -> None:
     """Install the locked packages and vlaec itself, then write the stamp.
 
     The mark says that pip may have been cut off, which leaves half-copied packages that look whole.
@@ -55,14 +57,15 @@ def build(stamp: str, lock: int) -> None:
         if not (VENV / "bin" / "python").exists():
             call(sys.executable, lock, "venv", str(VENV))
         again = ["--force-reinstall"] if interrupted == "update" else []
-        install(lock, "-r", "requirements.lock", *again)
+        locks = ["-r", "requirements.lock", *(["-r", "requirements-dev.lock"] * (level == "dev"))]
+        install(lock, *locks, *again)
         install(lock, "--no-deps", "--no-build-isolation", "-e", ".", "-e", "models/sets")
     except subprocess.CalledProcessError as error:
         if error.returncode > 0:  # pip gave up in good order: nothing is half done
             UNFINISHED.unlink()
         raise
     UNFINISHED.unlink()
-    STAMP.write_text(stamp + "\n")
+    STAMP.write_text(f"{level} {stamp}\n")
 
 
 def main() -> int:
@@ -71,14 +74,18 @@ def main() -> int:
             f"needs Python 3.10 or newer, not {sys.version.split()[0]}; set PYTHON=/path/to/python3"
         )
         return 1
-    stamp = sys.argv[1]
+    stamp, level = sys.argv[1:]
     lock = os.open(str(ROOT), os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if STAMP.exists() and STAMP.read_text().strip() == stamp:
+        found, _, found_stamp = (STAMP.read_text() if STAMP.exists() else "").partition(" ")
+        if found_stamp.strip() == stamp and found in ("dev", level):
             return 0  # another call has done it while this one waited
-        say("setting up .venv (the first time this downloads PyTorch, which takes minutes)")
-        build(stamp, lock)
+        if found == "dev":
+            level = found  # what has been asked for once stays
+        much = " with PyTorch, which takes minutes the first time" if level == "dev" else ""
+        say(f"setting up .venv{much}")
+        build(stamp, level, lock)
     except subprocess.CalledProcessError as error:
         say(f"set-up failed (exit code {error.returncode}); the next call starts it again")
         return 1

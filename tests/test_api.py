@@ -238,7 +238,7 @@ def test_latents_are_what_the_file_says() -> None:
 
 
 def test_archives(set_models: Path) -> None:
-    pytest.importorskip("torch")  # set models still need it
+    pytest.importorskip("torch")  # the presets are in `networks`
     from golden_sets.make import make_images
 
     from vlaec.networks import SET_PRESETS
