@@ -1,4 +1,4 @@
-"""Pictures through the whole codec: sizes, modes, determinism, golden files."""
+"""Pictures through the whole codec: sizes, modes, determinism."""
 
 from __future__ import annotations
 
@@ -256,29 +256,6 @@ def test_decodes_in_another_process(environment: dict[str, str], tmp_path: Path)
     )
     expected = json.loads((GOLDEN / "expected.json").read_text())
     assert out.stdout.strip() == expected["photo-q60.vlae"]["latent_sha256"]
-
-
-@pytest.mark.usefixtures("golden_models")
-@pytest.mark.parametrize("name", sorted(p.name for p in GOLDEN.glob("*.vlae")))
-def test_golden_files_decode_forever(name: str) -> None:
-    """The structure to the bit; the pixels up to float32's last digits on other machines."""
-    data = (GOLDEN / name).read_bytes()
-    parsed = container.unpack(data)
-    own = codec.load_codec(zoo.find(model_id=parsed.header.model_id).id)
-    z, parameters = own.read_latent(parsed)
-    digest = hashlib.sha256(
-        z.tobytes() + parameters.means.tobytes() + parameters.log_scales.tobytes()
-    )
-    expected = json.loads((GOLDEN / "expected.json").read_text())[name]
-    assert digest.hexdigest() == expected["latent_sha256"]
-    with Image.open(GOLDEN / name.replace(".vlae", ".png")) as image:
-        wanted = np.asarray(image).astype(int)
-    got = np.asarray(vlaec.decompress(data)).astype(int)
-    assert got.shape == wanted.shape
-    difference = np.abs(got - wanted)
-    # A sampled pixel whose two likeliest components tie may fall the other way elsewhere, and
-    # takes its neighbours with it.
-    assert (difference > 1).mean() < 0.01
 
 
 @pytest.mark.usefixtures("golden_models")
