@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,14 +36,14 @@ def planes_of(image: Image.Image) -> Planes:
         return Planes(_three(eight_bits(values)), alpha, True)
     if image.mode in ("1", "L", "LA", "La"):
         if image.has_transparency_data:
-            both = np.array(image.convert("LA"))  # [H, W, 2]
+            both = array_of(image, "LA")  # [H, W, 2]
             return Planes(_three(both[..., 0]), both[..., 1].copy(), True)
-        return Planes(_three(np.array(image.convert("L"))), None, True)
+        return Planes(_three(array_of(image, "L")), None, True)
     if image.mode in ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"):
         if image.has_transparency_data:
-            four = np.array(image.convert("RGBA"))  # [H, W, 4]
+            four = array_of(image, "RGBA")  # [H, W, 4]
             return Planes(four[..., :3].copy(), four[..., 3].copy(), False)
-        return Planes(np.array(image.convert("RGB")), None, False)
+        return Planes(array_of(image, "RGB"), None, False)
     raise BadImageError(f"colour mode {image.mode} is not supported; convert the picture to RGB")
 
 
@@ -69,6 +70,32 @@ def planes_of_png(image: PngImagePlugin.PngImageFile, found: png.PngFound) -> Pl
     levels = (1 << found.depth) - 1
     grey = np.array(image.convert("L"))
     return Planes(_three(grey), _alpha_of(grey != found.key[0] * (255 // levels)), True)
+
+
+def array_of(image: Image.Image, mode: str) -> np.ndarray:
+    """[H, W] or [H, W, C] uint8 of an image in another mode.
+
+    It goes in bands of rows: Pillow's own way would need twice the memory in between.
+    """
+    image.load()
+    channels = Image.getmodebands(mode)
+    shape = (image.height, image.width, channels)[: 2 + (channels > 1)]
+    out = np.empty(shape, np.uint8)
+    for top in range(0, image.height, _BAND):
+        bottom = min(top + _BAND, image.height)
+        band = image._new(image.im.crop((0, top, image.width, bottom)))
+        out[top:bottom] = np.asarray(band if mode == band.mode else band.convert(mode))
+    return out
+
+
+def checksum(image: Image.Image) -> int:
+    """CRC32 of all pixels."""
+    image.load()
+    crc = 0
+    for top in range(0, image.height, _BAND):
+        bottom = min(top + _BAND, image.height)
+        crc = zlib.crc32(image._new(image.im.crop((0, top, image.width, bottom))).tobytes(), crc)
+    return crc
 
 
 def eight_bits(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import zlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +22,7 @@ from .finish import finish as _finish
 from .found import Found
 from .options import STRIPPABLE, ReadOptions
 from .picture import Picture
-from .pixels import Planes, planes_of, planes_of_png
+from .pixels import Planes, checksum, planes_of, planes_of_png
 from .quiet import quiet
 
 _DEFAULT = ReadOptions()
@@ -166,8 +165,8 @@ def _check_whole(found: jpeg.JpegFound, image: Image.Image) -> None:
     sums = []
     for junk in jpeg.junk_behind_scans(found):
         with formats.open_as("JPEG", io.BytesIO(junk)) as other:
-            sums.append(zlib.crc32(np.asarray(other).data))
-    if sums and {zlib.crc32(np.asarray(image).data)} != set(sums):
+            sums.append(checksum(other))
+    if sums and {checksum(image)} != set(sums):
         raise BadImageError("the picture is damaged or truncated: coded data is missing")
 
 
