@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 
 class MaskedConv(nn.Conv2d):
@@ -31,7 +31,7 @@ class MaskedConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in, 1, 1] -> [N, out, 1, 1]."""
-        return functional.conv2d(x, self.masked_weight, self.bias)
+        return F.conv2d(x, self.masked_weight, self.bias)
 
 
 class MADE(nn.Module):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from ..coding.window import window_offsets
 from .pixelcnn import gather_window
@@ -154,7 +154,7 @@ def grey(centred: Tensor) -> Tensor:
 def bernoulli_log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
     """log p of binary images [N, 1, H, W] in nats, [N]."""
     bounded = logits.clamp(-LOGIT_BOUND, LOGIT_BOUND)
-    loss = functional.binary_cross_entropy_with_logits(bounded, x, reduction="none")
+    loss = F.binary_cross_entropy_with_logits(bounded, x, reduction="none")
     return -loss.flatten(1).sum(1)
 
 
@@ -184,11 +184,11 @@ def mixture_log_likelihood(x: Tensor, mixture: ColourMixture) -> Tensor:
     shifts = [torch.zeros_like(c[:, 0]), c[:, 0] * red, c[:, 1] * red + c[:, 2] * green]
     distance = levels - mixture.means - torch.stack(shifts, 1)  # [N, 3, K, H, W]
     inverse = torch.exp(-mixture.log_scales)
-    upper = functional.logsigmoid((distance + 0.5) * inverse)
-    lower = functional.logsigmoid((0.5 - distance) * inverse)
+    upper = F.logsigmoid((distance + 0.5) * inverse)
+    lower = F.logsigmoid((0.5 - distance) * inverse)
     # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)), b - a = inverse.
     inside = upper + lower + torch.log(-torch.expm1(-inverse))
     edges = torch.where(levels < 0.5, upper, lower)
     log_mass = torch.where((levels > 0.5) & (levels < 254.5), inside, edges)
-    per_component = log_mass.sum(1) + functional.log_softmax(mixture.logits, 1)  # [N, K, H, W]
+    per_component = log_mass.sum(1) + F.log_softmax(mixture.logits, 1)  # [N, K, H, W]
     return torch.logsumexp(per_component, 1).flatten(1).sum(1)
