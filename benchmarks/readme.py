@@ -41,9 +41,15 @@ class Results:
         curve = self.kodak["curves"][codec]
         return float(curve["bpp"][curve["levels"].index(level)])
 
+    @cached_property
+    def realism(self) -> dict[str, Any]:
+        """The same with the metrics that compare texture, at fewer levels."""
+        return self.read("kodak-realism/summary.json")
+
     def value(self, codec: str, metric: str, bpp: float) -> str:
         """A codec's metric at a rate, linear in the rate's logarithm; a dash beyond its ends."""
-        curve = self.kodak["curves"][codec]
+        summary = self.kodak if metric in self.kodak["metrics"] else self.realism
+        curve = summary["curves"][codec]
         rates, values = curve["bpp"], curve["metrics"][metric]
         if not rates[0] <= bpp <= rates[-1]:
             return "-"
@@ -54,11 +60,14 @@ class Results:
         """By how many per cent the first number is below (or above: negative) the second."""
         return f"{100 * (1 - float(ours) / float(theirs)):.0f}"
 
-    def bd_rate(self, codec: str, metric: str) -> str:
-        """BD-rate against the summary's anchor, with sign and interval: `-43 % (-47 to -39)`."""
-        rate = self.kodak["bd_rates"][self.kodak["anchor"]][metric].get(codec)
+    def bd_rate(self, codec: str, metric: str, anchor: str | None = None) -> str:
+        """BD-rate against an anchor, with sign and interval: `-43 % (-47 to -39)`."""
+        summary = self.kodak if metric in self.kodak["metrics"] else self.realism
+        rate = summary["bd_rates"][anchor or summary["anchor"]][metric].get(codec)
         if rate is None or rate["value"] is None:
             return "-"
+        if rate["low"] is None:
+            return f"{rate['value']:+.0f} %"
         return f"{rate['value']:+.0f} % ({rate['low']:+.0f} to {rate['high']:+.0f})"
 
 
