@@ -54,7 +54,7 @@ def check_output(path: str, force: bool, source: str = "-") -> None:
 
 
 def write_atomically(path: str, data: bytes, force: bool = False) -> None:
-    """Write a whole file through a temporary one beside it, or to standard output for `-`.
+    """Write a whole file through a temporary one in its folder, or to standard output for `-`.
 
     Whoever looks sees the old state or the complete file. An existing file stays unless `force`,
     also if it appears at the last moment. Devices and pipes are written to directly. Raises

@@ -17,7 +17,7 @@ from .options import SCALES
 
 
 def reduced_size(size: tuple[int, int], scale: int) -> tuple[int, int]:
-    """Width and height of a preview: those of the picture divided by `scale`, rounded up."""
+    """Width and height of a preview: the picture's divided by `scale`, rounded up."""
     width, height = size
     return -(-width // scale), -(-height // scale)
 

@@ -1,6 +1,6 @@
 """How many threads to use, and work spread over them, without a change to the process's settings.
 
-The number is that of the processors this process may use: its affinity and its cgroup's quota.
+The number is how many processors this process may use: its affinity and its cgroup's quota.
 `VLAEC_THREADS` sets another one.
 """
 

@@ -1,7 +1,7 @@
 """Models by name and by hash. A file names its model by the hash of the weights, so it keeps
 decoding with that model when newer ones are shipped.
 
-A model is `NAME.safetensors` (fp16 weights, the config in its metadata) beside `NAME.json`, its
+A model is `NAME.safetensors` (fp16 weights, the config in its metadata) next to `NAME.json`, its
 card. Listing reads the cards alone and needs no torch.
 """
 
@@ -217,7 +217,7 @@ class Weights:
     tensors: dict[str, np.ndarray]  # in half precision
 
     def graph(self, name: str) -> bytes:
-        """The ONNX graph NAME.GRAPH.onnx beside the weights.
+        """The ONNX graph NAME.GRAPH.onnx next to the weights.
 
         Raises:
             ModelMissingError: there is none, or it is not the one of the card.

@@ -69,7 +69,7 @@ def _step(codec: Codec) -> float:
 
 
 def _rising(codec: Codec, files: Mapping[float, bytes]) -> list[float]:
-    """The usual levels, those of `files` and the limits, from the smallest file to the largest."""
+    """Usual levels, levels of `files` and limits, from the smallest file to the largest."""
     smallest, largest = codec.limits
     levels = sorted({smallest, largest, *codec.levels, *files})
     return levels if largest >= smallest else levels[::-1]

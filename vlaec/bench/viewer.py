@@ -1,6 +1,6 @@
 """Pictures for the page: crops of the original and of every codec's file of equal size.
 
-The files are those that the run searched for each rate, so all are compared at the same size and
+The files are the ones that the run searched for each rate, so all are compared at the same size and
 not at the nearest level that happened to be measured.
 """
 

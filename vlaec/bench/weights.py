@@ -42,7 +42,7 @@ _NETS = {"lpips_alex.npz": ("alexnet", "AlexNet_0"), "lpips_vgg.npz": ("vgg16", 
 
 
 class WeightsError(VlaecError):
-    """The weights cannot be fetched, or are not those that results are known for."""
+    """The weights cannot be fetched, or are not the weights that results are known for."""
 
 
 def fingerprint(arrays: Mapping[str, np.ndarray]) -> str:

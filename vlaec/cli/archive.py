@@ -214,6 +214,6 @@ def _sentence(facts: dict[str, Any]) -> str:
 
 
 def _beside(source: str, suffix: str) -> str:
-    """`source` with another suffix; that of a folder is part of its name."""
+    """`source` with another suffix. The suffix of a folder is part of its name."""
     path = Path(os.path.normpath(source))
     return f"{path}{suffix}" if path.is_dir() else str(path.with_suffix(suffix))

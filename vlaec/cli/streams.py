@@ -1,4 +1,4 @@
-"""Standard streams: those that the caller has closed, as daemons and `2>&-` do, and warnings.
+"""Standard streams that the caller has closed, as daemons and `2>&-` do, and warnings.
 
 A file that is opened while descriptor 2 is free becomes descriptor 2, and whatever a library says
 goes into it. So the null device takes the place of each closed stream, before anything is opened.

@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def _instructions() -> str:
-    """The widest vector instructions, as far as the system tells without a library."""
+    """The widest vector instructions that the system tells of without a library."""
     known = ("avx512f", "avx2", "sse4_1", "asimd")
     try:
         with open("/proc/cpuinfo") as stream:

@@ -72,7 +72,7 @@ def turned(plane: np.ndarray, orientation: int) -> np.ndarray:
 def _standard_range(
     rgb: np.ndarray, metadata: dict[str, bytes], found: Found, options: ReadOptions
 ) -> np.ndarray:
-    """Pixels that are not HDR, and code points that are not those of every picture."""
+    """Pixels that are not HDR, and code points other than those of most pictures."""
     code = metadata.get("cicp")
     if not colour.is_hdr(metadata.get("icc"), code):
         if code is not None and icc.Signal.of(code).srgb and "icc" not in metadata:

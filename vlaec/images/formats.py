@@ -93,7 +93,7 @@ def identify(data: bytes) -> str:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the name's suffix is that of a format that can be read."""
+    """Whether the name's suffix belongs to a format that can be read."""
     return path.suffix.lower() in INPUT_SUFFIXES
 
 

@@ -38,7 +38,7 @@ class MADE(nn.Module):
     """Two numbers for each of D elements, from the elements before it.
 
     `network` is a stack of masked convolutions with ReLU in between, `direct` a linear connection
-    beside it; the output is their sum, and starts as zero.
+    next to it; the output is their sum, and starts as zero.
     """
 
     def __init__(self, size: int, hidden: int, depth: int, context: int = 0) -> None:

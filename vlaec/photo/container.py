@@ -109,7 +109,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Container:
-    """A whole `.vlae` file. `alpha` is a PNG of the plane; `metadata` is that of the picture."""
+    """A whole `.vlae` file. `alpha`: a PNG of the plane; `metadata`: the picture's blocks."""
 
     header: Header
     stack: Stack

@@ -1,9 +1,9 @@
 """A photo model's networks on ONNX Runtime.
 
-The graphs lie beside the weights file as NAME.GRAPH.onnx and name their weights by their place in
-it. Each says in its metadata at which stride its convolutions work, and how far they see. Sessions
-are made when they are first needed, and again in a forked child, which has none of its parent's
-threads.
+The graphs are files next to the weights, NAME.GRAPH.onnx, and name their weights by their place
+there. Each says in its metadata at which stride its convolutions work, and how far they see.
+Sessions are made when they are first needed, and again in a forked child, which has none of its
+parent's threads.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def choose_steps(coder: SetCoder, posteriors: list[Gaussians]) -> bytes:
 
 
 def quanta(steps: bytes, coder: SetCoder) -> np.ndarray:
-    """Steps of the elements of z [D], 0 for those that are not sent.
+    """Steps of the elements of z [D], 0 for elements that are not sent.
 
     Raises BadFileError when there is not one index for each channel.
     """

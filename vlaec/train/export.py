@@ -30,7 +30,7 @@ def export(
     """Write `target`.safetensors and `target`.json from a run's EMA weights; returns the card.
 
     Of a set model's run they are those with the best ELBO on the validation images. `qualities`
-    are those that a photo model is for, 0 to 100: those that it was trained on unless given.
+    are the qualities that a photo model is for, 0 to 100; by default all that it was trained on.
 
     Raises:
         FileNotFoundError: the run has no checkpoint.
@@ -83,7 +83,7 @@ def export(
 
 
 def _write_graphs(recipe: Recipe, tensors: dict[str, Tensor], weights: Path) -> dict[str, str]:
-    """What the codec runs, beside the weights; SHA-256 by name."""
+    """What the codec runs besides the weights; SHA-256 by name."""
     from .onnx_export import write_graphs  # which needs a package that training does not
 
     model = PhotoVLAE(recipe.model)
@@ -98,8 +98,8 @@ def _recipe(values: dict[str, Any]) -> Recipe | SetRecipe:
 def pack(run: Path, target: Path) -> Path:
     """Write the EMA weights of a run in half precision, and how far it is, as `target`.
 
-    An eighth of a checkpoint, for machines that give little back. Renamed to checkpoint.pt beside
-    the run's recipe.json it can be resumed; the optimiser then gathers its moments anew, while the
+    An eighth of a checkpoint, for machines that give little back. Renamed to checkpoint.pt next to
+    the run's recipe.json it can be resumed; the optimiser then gathers its moments again, while the
     learning rate is warmed up again.
 
     Raises:
@@ -114,7 +114,7 @@ def pack(run: Path, target: Path) -> Path:
 def adopt(model: Path, run: Path) -> Path:
     """Make a run of an exported model (`models/NAME`), to train it further; returns its checkpoint.
 
-    The inverse of `export`, as far as that goes: like a packed checkpoint it resumes from the EMA
+    The inverse of `export`, with one loss: like a packed checkpoint it resumes from the EMA
     weights, at the place of the schedule where the model was exported.
 
     Raises:

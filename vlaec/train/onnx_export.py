@@ -1,8 +1,8 @@
 """A photo model's networks as ONNX graphs, whose weights stay in the model's safetensors file.
 
-Every initializer is ONNX external data: an offset into `NAME.safetensors` beside the graph, in half
-precision, followed by a Cast to float32. So torch and the light runtime read the same weights, and
-a graph takes a few kilobytes. Each network is cut into one graph for each resolution that it works
+Every initializer is ONNX external data: an offset into `NAME.safetensors`, next to the graph, in
+half precision, followed by a Cast to float32. So torch and the light runtime read the same weights,
+and a graph takes a few kilobytes. Each network is cut into one graph for each resolution that it works
 at: a large picture is computed some rows at a time (see `photo.strips`), and the rows around them
 that a graph must see are then few. Only standard operators are used.
 """
@@ -42,7 +42,7 @@ def export_graphs(model: PhotoVLAE, weights: Path) -> dict[str, bytes]:
 
 
 def write_graphs(model: PhotoVLAE, weights: Path) -> dict[str, str]:
-    """Write the graphs beside `weights`, as NAME.GRAPH.onnx; returns their SHA-256 by name, as a
+    """Write the graphs next to `weights`, as NAME.GRAPH.onnx; returns their SHA-256 by name, as a
     model's card lists them."""
     hashes = {}
     for name, data in export_graphs(model, weights).items():

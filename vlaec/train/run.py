@@ -102,7 +102,7 @@ class Run(ABC, Generic[AnySettings]):
 
     @property
     def checkpoint(self) -> Path:
-        """Where the resumable state lies."""
+        """Where the resumable state is kept."""
         return self.run / "checkpoint.pt"
 
     def train(self, chunk_minutes: float | None, report: Report) -> bool:
@@ -171,7 +171,7 @@ class Run(ABC, Generic[AnySettings]):
         return warm * (recipe.final_rate + (recipe.learning_rate - recipe.final_rate) * cosine)
 
     def _learning_rate(self) -> float:
-        """That of the next step."""
+        """Learning rate of the next step."""
         return self._rate(self._progress())
 
     def _set_rate(self) -> None:

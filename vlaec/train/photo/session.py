@@ -159,7 +159,7 @@ class Session:
         return trainer
 
     def _initial(self, folder: Path) -> dict[str, torch.Tensor] | None:
-        """The weights to begin with, if not those of the recipe's own start."""
+        """The weights to begin with, unless the recipe has a start of its own."""
         earlier = folder / "earlier.pt"
         if earlier.exists():
             return dict(checkpoint.read(earlier)["ema"])

@@ -103,7 +103,7 @@ class Judges(nn.Module):
 
     @classmethod
     def load(cls, names: set[str], folder: Path | None) -> Judges:
-        """Those that the losses of these names ask for, in bfloat16 where they convolve.
+        """The networks that the losses of these names ask for, in bfloat16 where they convolve.
 
         Raises:
             FileNotFoundError: weights are needed and not there.

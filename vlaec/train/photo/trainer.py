@@ -90,7 +90,7 @@ class Trainer(Run[Recipe]):
         """Begin with given weights: the `state_dict` of such a model, or of a shallower one.
 
         Raises:
-            ValueError: they are those of another model.
+            ValueError: they belong to another model.
         """
         complete = deepened(self.model, weights)
         if {k: v.shape for k, v in complete.items()} != {k: v.shape for k, v in self.ema.items()}:

@@ -40,7 +40,7 @@ class SetData:
     """One set of images in its splits, uint8, and their classes where they are known.
 
     Images are [N, H, W] with 0 and 1, or [N, H, W] with 0..255 where `dynamic` (a pixel is 1 with
-    probability grey / 255, drawn anew each time), or [N, H, W, 3]. Labels are [N] uint8.
+    probability grey / 255, drawn again each time), or [N, H, W, 3]. Labels are [N] uint8.
     """
 
     train: np.ndarray
@@ -178,7 +178,7 @@ DATASETS = tuple(READERS)
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file of this name that lies nearest below `folder`."""
+    """The file of this name that is nearest below `folder`."""
     found = sorted(folder.rglob(name), key=lambda path: (len(path.parts), path))
     return found[0] if found else None
 
@@ -266,7 +266,7 @@ def _cifar_binary(path: Path, _part: int | None) -> Batch:
 
 
 def _cifar_png(path: Path, part: int | None) -> Batch:
-    """Labels lie beside the pictures in JSON, those of the training set in one file."""
+    """Labels are next to the pictures in JSON, those of the training set in one file."""
     with Image.open(path) as picture:
         images = np.asarray(picture.convert("RGB"))
     if images.shape[1] != CIFAR_SIDE**2:

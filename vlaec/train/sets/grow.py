@@ -24,7 +24,7 @@ def grown(
 ) -> dict[str, Tensor]:
     """The `state` of a model `old` for a model `new`, whose untrained state is `fresh`.
 
-    Both states are those of plain models (see `precondition`).
+    Both states belong to plain models (see `precondition`).
 
     Raises:
         ValueError: the models differ in more than their windows and the sizes of their PixelCNNs,

@@ -227,7 +227,7 @@ class SetTrainer(Run[SetRecipe]):
         return planes.to(self.device, memory_format=torch.channels_last)
 
     def _as_input(self, images: Tensor) -> Tensor:
-        """uint8 images as the model takes them; grey ones are binarised anew."""
+        """uint8 images as the model takes them; grey ones are binarised again each time."""
         if self.dynamic:
             return (self._uniform(images.shape) * 255 < images).float()
         return images.float() / (255 if self.recipe.model.kind == "colour" else 1)
