@@ -2,9 +2,9 @@
 
 Every initializer is ONNX external data: an offset into `NAME.safetensors`, next to the graph, in
 half precision, followed by a Cast to float32. So torch and the light runtime read the same weights,
-and a graph takes a few kilobytes. Each network is cut into one graph for each resolution that it works
-at: a large picture is computed some rows at a time (see `photo.strips`), and the rows around them
-that a graph must see are then few. Only standard operators are used.
+and a graph takes a few kilobytes. Each network is cut into one graph for each resolution that it
+works at: a large picture is computed some rows at a time (see `photo.strips`), and the rows around
+them that a graph must see are then few. Only standard operators are used.
 """
 
 from __future__ import annotations
