@@ -191,7 +191,7 @@ def test_images_that_the_model_does_not_take() -> None:
 def test_arguments_that_make_no_sense() -> None:
     images = make_images(CONFIGS["tiny-binary"], 2)
     with pytest.raises(UsageError, match="photographs"):
-        archive.create(images, "small-low")
+        archive.create(images, "photo")
     with pytest.raises(ModelMissingError, match="nothing"):
         archive.create(images, "nothing")
     for names in (["a"], ["a", "a"], ["a", "b/c"], ["..", "a"]):

@@ -168,7 +168,7 @@ def test_starts_without_torch(run: Run, arguments: tuple[str, ...]) -> None:
         ((*NPZ, "-o", "-", "--json"), 2, "standard output"),
         ((*NPZ, "--seed", "1", "--force"), 2, "--lossy"),
         (("archive", "create", "set.npz", "--model", "none", "-o", "x"), 5, "no model named"),
-        (("archive", "create", "set.npz", "--model", "small-low", "-o", "x"), 2, "photographs"),
+        (("archive", "create", "set.npz", "--model", "photo", "-o", "x"), 2, "photographs"),
         (("archive", "create", "set.npz", "--model", "tiny-colour", "-o", "x"), 3, "takes uint8"),
         (("archive", "create", "missing", "--model", "tiny-binary", "-o", "x"), 2, "cannot read"),
         (("archive", "create", "set.vlaa", "--model", "tiny-binary", "-o", "x"), 3, ".npz file"),
