@@ -122,7 +122,7 @@ def with_errors(function: Callable[[bytes], object], data: bytes) -> None:
 
 def execute(target: Target, data: bytes) -> bool:
     """Whether the input was taken. Raises what the target must not raise."""
-    start = time.perf_counter()
+    start = time.process_time()  # of the processor: a loaded machine is no hang
     try:
         target(data)
         return True
@@ -131,7 +131,7 @@ def execute(target: Target, data: bytes) -> bool:
             raise AssertionError("an error of several lines") from error
         return False
     finally:
-        if time.perf_counter() - start > LIMIT_S:
+        if time.process_time() - start > LIMIT_S:
             raise AssertionError(f"more than {LIMIT_S} s")
 
 
