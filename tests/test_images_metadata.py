@@ -156,6 +156,12 @@ def test_what_is_not_kept_is_named(data: bytes, dropped: tuple[str, ...]) -> Non
     assert np.abs(picture.rgb.astype(int) - smooth()).mean() < 25
 
 
+def test_a_resolution_that_exif_repeats_is_kept() -> None:
+    exif = exif_block({0x011A: 300.0, 0x011B: 300.0, 0x0128: 2})
+    picture = images.read(jpeg(segment(0xE1, b"Exif\0\0" + exif), dpi=(300, 300)))
+    assert picture.exif == exif and not picture.dropped
+
+
 def test_profiles_in_several_segments_of_jpeg() -> None:
     profile = np.random.default_rng(0).bytes(150_000)
     assert images.read(jpeg(icc_profile=profile)).icc == profile

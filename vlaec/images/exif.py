@@ -118,6 +118,11 @@ def orientation(block: bytes | None) -> int:
     return value if (kind, count) == (_SHORT, 1) and 1 <= value <= 8 else 1
 
 
+def has_resolution(block: bytes | None) -> bool:
+    """Whether the block says how many pixels an inch has."""
+    return block is not None and _entry(block, int(ExifTags.Base.XResolution)) is not None
+
+
 def upright(block: bytes) -> bytes:
     """The block with its orientation set to 1, every other byte untouched."""
     at = _entry(block, ORIENTATION)

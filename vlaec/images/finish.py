@@ -26,6 +26,8 @@ def finish(planes: Planes, found: Found, reduced: bool, options: ReadOptions) ->
     rgb, alpha = planes.rgb, planes.alpha
     metadata = {name: found.metadata[name] for name in METADATA if name in found.metadata}
     rgb = _standard_range(rgb, metadata, found, options)
+    if exif.has_resolution(metadata.get("exif")):
+        found.dropped = [what for what in found.dropped if not what.startswith("resolution")]
     for name in tuple(metadata):
         if len(metadata[name]) > MAX_METADATA:
             found.drop(f"{name.upper()} (above {MAX_METADATA >> 20} MiB)")
