@@ -26,8 +26,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .matlab import read_matlab
-
 MNIST_SIDE = 28
 CIFAR_SIDE = 32
 MNIST_HOLD_OUT = 10_000
@@ -119,9 +117,27 @@ def _dynamic_mnist(folder: Path) -> SetData:
     )
 
 
+def _matlab(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a MATLAB file by name.
+
+    Raises:
+        ImportError: scipy is missing.
+        ValueError: the file is not one of MATLAB 4 to 7.2, or damaged.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise ImportError("Caltech and OMNIGLOT need scipy: pip install 'vlaec[bench]'") from error
+    try:
+        arrays: dict[str, np.ndarray] = loadmat(path)
+    except Exception as error:  # whatever damage may lead to
+        raise ValueError(f"{path} cannot be read as a MATLAB file: {error}") from error
+    return arrays
+
+
 def _omniglot(folder: Path) -> SetData:
     path = _require(folder, "chardata.mat")
-    arrays = read_matlab(path)
+    arrays = _matlab(path)
     train, test = (  # stored in columns, each image column by column, in [0, 1]
         _square(np.round(255 * _array(arrays, name, path).T).astype(np.uint8), path).swapaxes(1, 2)
         for name in ("data", "testdata")
@@ -134,7 +150,7 @@ def _omniglot(folder: Path) -> SetData:
 
 def _caltech(folder: Path) -> SetData:
     path = _require(folder, "caltech101_silhouettes_28_split1.mat")
-    arrays = read_matlab(path)
+    arrays = _matlab(path)
     train, validation, test = (  # each image is stored column by column
         _square(_array(arrays, f"{split}_data", path), path).swapaxes(1, 2)
         for split in ("train", "val", "test")
