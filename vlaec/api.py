@@ -6,10 +6,11 @@ before a model is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import zoo
+from .coding.progress import Progress
 from .errors import BadFileError, UsageError
 from .limits import MAX_PIXELS
 from .options import CompressOptions, DecompressOptions, whole
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     ImageLike = Any
     # What holds a `.vlae` file: its bytes, its path, or an open stream.
     FileLike = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
-
-Progress = Callable[[float], None]
 
 KINDS = ("pil", "numpy", "torch", "picture")
 
@@ -308,11 +307,9 @@ def decode(data: bytes, options: DecompressOptions, progress: Progress | None = 
     return codec.decode(data, options.texture, options.seed, progress)
 
 
-def check_model(options: CompressOptions) -> zoo.Card:
+def check_model(options: CompressOptions) -> zoo.PhotoCard:
     """The card of the model that will be used. Raises VlaecError when there is none."""
-    card = zoo.find(name=options.model, quality=options.quality)
-    if card.kind != "photo":
-        raise UsageError(f"model {card.name} is for sets of small images: use vlaec archive")
+    card = zoo.for_photos(zoo.find(name=options.model, quality=options.quality))
     lowest, highest = card.qualities
     if not options.searches and not lowest <= options.quality <= highest:
         raise UsageError(

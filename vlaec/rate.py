@@ -41,8 +41,9 @@ class Ladder:
     """
 
     def __init__(self, model: str | None = None) -> None:
-        cards = [zoo.find(name=model)] if model else [c for c in zoo.list_models() if c.default]
-        first = {card.name: card for card in reversed(cards) if card.kind == "photo"}
+        cards = [zoo.find(name=model)] if model else zoo.defaults()
+        photos = (card for card in reversed(cards) if isinstance(card, zoo.PhotoCard))
+        first = {card.name: card for card in photos}
         rungs = sorted(first.values(), key=lambda card: card.qualities)
         if not rungs:
             raise ModelMissingError("no model for photographs is installed")

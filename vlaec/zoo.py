@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Model = TypeVar("Model", PhotoVLAE, SetVLAE)
 
-KINDS = ("photo", "set")
-
 
 @dataclass(frozen=True)
 class Card:
@@ -40,17 +38,41 @@ class Card:
     description: str
     parameters: int
     bytes: int
-    default: bool  # used for its qualities unless another is named
-    texture: float  # default strength of its texture; of no meaning for sets
-    qualities: tuple[float, float]  # lowest and highest, 0 to 100; of no meaning for sets
-    kind: str  # "photo", or "set" for sets of small images
     path: Path
-    graphs: Mapping[str, str]  # SHA-256 of the graphs beside the weights, by name
 
     @property
     def id(self) -> str:
         """First 8 bytes of the SHA-256 of the weights file, as 16 hex digits."""
         return self.sha256[:16]
+
+
+@dataclass(frozen=True)
+class PhotoCard(Card):
+    """Of a model for photographs."""
+
+    default: bool  # used for its qualities unless another is named
+    texture: float  # default strength of its texture
+    qualities: tuple[float, float]  # lowest and highest, 0 to 100
+    graphs: Mapping[str, str]  # SHA-256 of the graphs beside the weights, by name
+
+
+@dataclass(frozen=True)
+class SetCard(Card):
+    """Of a model for sets of small images."""
+
+
+def for_photos(card: Card) -> PhotoCard:
+    """The card of a photo model. Raises UsageError for another one."""
+    if not isinstance(card, PhotoCard):
+        raise UsageError(f"model {card.name} is for sets of small images: use vlaec archive")
+    return card
+
+
+def for_sets(card: Card) -> SetCard:
+    """The card of a set model. Raises UsageError for another one."""
+    if not isinstance(card, SetCard):
+        raise UsageError(f"model {card.name} is for photographs, not for sets of small images")
+    return card
 
 
 def folders() -> Iterator[Path]:
@@ -73,6 +95,11 @@ def _distributed() -> list[Path]:
 def list_models() -> list[Card]:
     """All models, sorted by name within each folder."""
     return list(_cards())
+
+
+def defaults() -> list[Card]:
+    """The photo models that are used unless another is named."""
+    return [card for card in _cards() if isinstance(card, PhotoCard) and card.default]
 
 
 def _cards() -> Iterator[Card]:
@@ -100,25 +127,27 @@ def _cards() -> Iterator[Card]:
 def _read_card(path: Path) -> Card:
     try:
         values = json.loads(path.read_text())
-        kind = _known_kind(values.get("kind", "photo"))
-        return Card(
-            name=path.stem,
-            path=path.with_suffix(".safetensors"),
-            **{k: values[k] for k in ("sha256", "description", "parameters", "bytes")},
-            default=bool(values.get("default", False)),
-            texture=float(values["texture"] if kind == "photo" else 0),
-            qualities=_range(values.get("qualities", (0, 100))),
-            kind=kind,
-            graphs={str(k): str(v) for k, v in values.get("graphs", {}).items()},
-        )
+        return _card(path, values)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelMissingError(f"model card {path.name} cannot be read: {error}") from error
 
 
-def _known_kind(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"models of kind {kind!r} are newer than this program")
-    return kind
+def _card(path: Path, values: dict[str, Any]) -> Card:
+    what = {k: values[k] for k in ("sha256", "description", "parameters", "bytes")}
+    what |= {"name": path.stem, "path": path.with_suffix(".safetensors")}
+    match values.get("kind", "photo"):
+        case "photo":
+            return PhotoCard(
+                **what,
+                default=bool(values.get("default", False)),
+                texture=float(values["texture"]),
+                qualities=_range(values.get("qualities", (0, 100))),
+                graphs={str(k): str(v) for k, v in values.get("graphs", {}).items()},
+            )
+        case "set":
+            return SetCard(**what)
+        case kind:
+            raise ValueError(f"models of kind {kind!r} are newer than this program")
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -146,14 +175,14 @@ def find(name: str | None = None, model_id: bytes | None = None, quality: float 
         matching = (c for c in _cards() if c.name == name)
         wanted = f"named {name!r}"
     else:
-        fitting = (c for c in _cards() if c.qualities[0] <= quality <= c.qualities[1])
-        matching = (c for c in fitting if c.default)
+        photos = (c for c in _cards() if isinstance(c, PhotoCard) and c.default)
+        matching = (c for c in photos if c.qualities[0] <= quality <= c.qualities[1])
         wanted = f"marked as default for quality {quality:g}"
     for card in matching:
         return card
     cards = list_models()
     known = ", ".join(f"{c.name} ({c.id})" for c in cards) or "none"
-    sets = any(c.kind == "set" for c in cards)
+    sets = any(isinstance(c, SetCard) for c in cards)
     hint = "" if sets else "; for sets of small images: pip install vlaec-models-sets"
     raise ModelMissingError(f"no model {wanted}; installed: {known}{hint}")
 
@@ -167,9 +196,7 @@ def load(card: Card) -> PhotoVLAE:
     """
     from .networks import PhotoConfig, PhotoVLAE
 
-    if card.kind != "photo":
-        raise UsageError(f"model {card.name} is for sets of small images: use vlaec archive")
-    return _filled(card, lambda config: PhotoVLAE(PhotoConfig.from_dict(config)))
+    return _filled(for_photos(card), lambda config: PhotoVLAE(PhotoConfig.from_dict(config)))
 
 
 def load_set(card: Card) -> SetVLAE:
@@ -181,9 +208,7 @@ def load_set(card: Card) -> SetVLAE:
     """
     from .networks import SetConfig, SetVLAE
 
-    if card.kind != "set":
-        raise UsageError(f"model {card.name} is for photographs, not for sets of small images")
-    return _filled(card, lambda config: SetVLAE(SetConfig.from_dict(config)))
+    return _filled(for_sets(card), lambda config: SetVLAE(SetConfig.from_dict(config)))
 
 
 def _filled(card: Card, build: Callable[[dict[str, Any]], Model]) -> Model:
@@ -191,20 +216,14 @@ def _filled(card: Card, build: Callable[[dict[str, Any]], Model]) -> Model:
     import torch
 
     try:
-        config, tensors = read_weights(card)
-        model = build(config)
-        model.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
+        weights = open_weights(card)
+        model = build(weights.config)
+        model.load_state_dict({k: torch.from_numpy(v).float() for k, v in weights.tensors.items()})
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
     # Convolutions run several times faster on CPUs in this memory format.
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval().requires_grad_(False)
-
-
-def read_weights(card: Card) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Config and tensors of a weights file that is the one of its card."""
-    weights = open_weights(card)
-    return weights.config, weights.tensors
 
 
 @dataclass(frozen=True)
@@ -227,7 +246,7 @@ class Weights:
             data = path.read_bytes()
         except OSError as error:
             raise ModelMissingError(f"graph {path.name} cannot be read: {error}") from error
-        if hashlib.sha256(data).hexdigest() != self.card.graphs.get(name):
+        if hashlib.sha256(data).hexdigest() != for_photos(self.card).graphs.get(name):
             raise ModelMissingError(f"graph {path.name} is not the one of its model's card")
         return data
 

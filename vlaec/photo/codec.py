@@ -10,7 +10,9 @@ import numpy as np
 
 from .. import images, zoo
 from ..coding.exact import GridError
-from ..errors import BadFileError, ModelMissingError, UsageError
+from ..coding.latents import latent_bytes, mismatch
+from ..coding.progress import Progress, silent
+from ..errors import ModelMissingError, UsageError
 from ..images import Picture
 from ..networks.config import STRIDE, PhotoConfig
 from ..threads import one_blas_thread
@@ -23,8 +25,6 @@ from .render import render
 from .sampler import TextureSampler
 from .strength import Corner, choose_strength
 from .strips import Held, Planes, Rows
-
-Progress = Callable[[float], None]
 
 MAX_EFFORT = 9
 # Steps of the search for a better latent: 50 at least, fewer find nothing.
@@ -89,7 +89,7 @@ class Codec:
     """One model, ready to encode and decode."""
 
     def __init__(self, card: zoo.Card) -> None:
-        self.card = card
+        self.card = zoo.for_photos(card)
         weights = zoo.open_weights(card)
         try:
             self.config = PhotoConfig.from_dict(weights.config)
@@ -121,7 +121,7 @@ class Codec:
             )
         if effort not in range(MAX_EFFORT + 1):
             raise UsageError(f"effort must be a whole number from 0 to {MAX_EFFORT}, not {effort}")
-        report = progress or _silent
+        report = progress or silent
         hundredths = round(quality * 100)
         steps = effort * STEPS_PER_EFFORT
         z = self.latent(picture.rgb, hundredths, steps, lambda share: report(0.4 * share))
@@ -165,7 +165,7 @@ class Codec:
         chosen = header.seed if seed is None else seed
         if not 0 <= chosen <= 255:
             raise UsageError(f"seed must be between 0 and 255, not {chosen}")
-        report = progress or _silent
+        report = progress or silent
         z, parameters = self.read_latent(container)
         report(0.2)
         key = header.z_crc | chosen << 32
@@ -198,10 +198,7 @@ class Codec:
             stack.words, stack.bits_back, shape, header.quality_hundredths
         )
         if header.checksum(latent_bytes(z)) != header.z_crc:
-            raise BadFileError(
-                f"the decoded latent is not the encoded one (model {self.card.name} "
-                f"{self.card.id}): damaged file, or a fault here"
-            )
+            raise mismatch("latents", f"{self.card.name} {self.card.id}")
         return z, parameters
 
     def latent(
@@ -229,7 +226,7 @@ class Codec:
         pixels = Pixels(rgb)
         (x,) = pixels.rows(0, pixels.height)
         level = quality_hundredths / 10000
-        return refine(self.card, x[0], y[0], weights, level, steps, integers, progress or _silent)
+        return refine(self.card, x[0], y[0], weights, level, steps, integers, progress or silent)
 
     def _strength(
         self, rgb: np.ndarray, z: np.ndarray, parameters: Parameters, quality_hundredths: int
@@ -312,16 +309,7 @@ def latent_shape(height: int, width: int) -> tuple[int, int]:
     return -(-height // STRIDE), -(-width // STRIDE)
 
 
-def latent_bytes(z: np.ndarray) -> bytes:
-    """z [C, h, w] as little-endian 16-bit integers in that order."""
-    return z.astype("<i2").tobytes()
-
-
 def _luma(rgb: np.ndarray) -> np.ndarray:
     """[H, W, 3] -> [H, W]: for a picture that was grey, the mean of its three estimates."""
     mean: np.ndarray = np.rint(rgb.mean(2)).astype(np.uint8)
     return mean
-
-
-def _silent(_: float) -> None:
-    """No progress to report."""

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from .. import zoo
+from ..coding.progress import Progress
 from ..metrics.ssim import SMALLEST, ms_ssim
 from ..networks.config import STRIDE
 from ..networks.photo import PhotoVLAE
@@ -47,7 +48,6 @@ MARGIN = 4
 
 # Integers for an analysis output [C, h, w], and the share of the steps that is done.
 Quantise = Callable[[np.ndarray], np.ndarray]
-Progress = Callable[[float], None]
 
 
 def refine(

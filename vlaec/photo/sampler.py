@@ -9,12 +9,13 @@ how many of them are sampled at a time. `networks.wavefront` does the same in to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
 
 from .. import threads
+from ..coding.progress import Progress
 from ..coding.window import wavefront_skew, window_offsets
 from ..networks.config import PhotoConfig
 from ..networks.texture import (
@@ -31,8 +32,6 @@ BAND = 128
 CHANNELS = 3
 # Of a component, as the head orders them: means, coefficients, log scales.
 PARTS = 9
-
-Progress = Callable[[float], None]
 
 
 @lru_cache(maxsize=1)

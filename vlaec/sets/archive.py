@@ -10,7 +10,7 @@ decoded by sampling x given z.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -20,14 +20,14 @@ from .. import zoo
 from ..coding.ans import RESERVE_BITS, AnsCoder, initial_words, new_stack
 from ..coding.exact import GridError
 from ..coding.gaussian import Gaussians, cell_bits
+from ..coding.latents import latent_bytes, mismatch
+from ..coding.progress import Progress, silent
 from ..coding.symbols import Sampler, StackReader, StackWriter, draw, put_back
 from ..errors import BadFileError, BadImageError, ModelMissingError, UsageError
 from ..networks.set_config import SetConfig
 from .coder import SetCoder
 from .container import MAX_VALUES, Archive, Header, Stack, pack, safe_names, unpack
 from .lossy import choose_steps, quanta, round_to
-
-Progress = Callable[[float], None]
 
 # Images that are coded together, at most: bounds memory. The format has no such limit.
 MAX_BLOCK = 256
@@ -83,13 +83,11 @@ class Archiver:
     """One set model, ready to encode and decode."""
 
     def __init__(self, card: zoo.Card) -> None:
-        self.card = card
-        if card.kind != "set":
-            raise UsageError(f"model {card.name} is for photographs, not for sets of small images")
+        self.card = zoo.for_sets(card)
+        weights = zoo.open_weights(card)
         try:
-            config, tensors = zoo.read_weights(card)
-            self.config = SetConfig.from_dict(config)
-            self.coder = SetCoder(tensors, self.config)
+            self.config = SetConfig.from_dict(weights.config)
+            self.coder = SetCoder(weights.tensors, self.config)
         except (GridError, KeyError, TypeError, ValueError) as error:
             raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
 
@@ -107,11 +105,11 @@ class Archiver:
             raise UsageError(f"the seed must be between 0 and {2**32 - 1}, not {seed}")
         if names is not None and (len(names) != len(x) or not safe_names(tuple(names))):
             raise UsageError("the names of the images cannot be those of files in one folder")
-        report = progress or _silent
+        report = progress or silent
         steps = None
         if lossy:
             stack, z, steps = self._push_latents(x, report)
-            content = _latent_bytes(z)
+            content = latent_bytes(z)
         else:
             stack = self._push_chain(x, report)
             content = images.tobytes()
@@ -137,11 +135,11 @@ class Archiver:
             c.kind == "colour"
         ):
             raise BadFileError("damaged file: its images are not of the model's kind and size")
-        report = progress or _silent
+        report = progress or silent
         if archive.steps is not None:
             z = self._pop_latents(archive.stack, archive.steps)
-            if header.checksum(_latent_bytes(z)) != header.crc:
-                raise BadFileError(self._mismatch("latent"))
+            if header.checksum(latent_bytes(z)) != header.crc:
+                raise self._mismatch("latents")
             chosen = header.seed if seed is None else seed
             if not 0 <= chosen < 2**32:
                 raise UsageError(f"the seed must be between 0 and {2**32 - 1}, not {chosen}")
@@ -150,7 +148,7 @@ class Archiver:
             raise UsageError("a lossless archive has nothing to resample: --seed is for lossy ones")
         images = self._images(self._pop_chain(archive.stack, report))
         if header.checksum(images.tobytes()) != header.crc:
-            raise BadFileError(self._mismatch("images"))
+            raise self._mismatch("images")
         return images
 
     def _push_chain(self, x: np.ndarray, report: Progress) -> Stack:
@@ -198,11 +196,11 @@ class Archiver:
             try:
                 put_back(reader.stack, self.coder.posterior(parts[-1]), z)
             except KeyError as error:  # no draw could have given this z
-                raise BadFileError(self._mismatch("latent")) from error
+                raise self._mismatch("latents") from error
             done += size
             report(done / sum(stack.blocks))
         if not np.array_equal(reader.stack.get_compressed(), initial_words(stack.initial)):
-            raise BadFileError(self._mismatch("initial words"))
+            raise self._mismatch("initial words")
         return np.concatenate(parts[::-1])
 
     def _push_latents(self, x: np.ndarray, report: Progress) -> tuple[Stack, np.ndarray, bytes]:
@@ -271,11 +269,8 @@ class Archiver:
             return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         return x[:, 0] * np.uint8(255)
 
-    def _mismatch(self, what: str) -> str:
-        return (
-            f"the decoded {what} are not the encoded ones (model {self.card.name} {self.card.id}, "
-            f"numpy {np.__version__}): damaged file, or a fault here"
-        )
+    def _mismatch(self, what: str) -> BadFileError:
+        return mismatch(what, f"{self.card.name} {self.card.id}")
 
 
 class _TooFewBitsError(Exception):
@@ -300,12 +295,3 @@ def _draw(stack: AnsCoder, posterior: Gaussians) -> tuple[AnsCoder, np.ndarray, 
         if taken <= available:
             return rest, z, taken
     raise _TooFewBitsError(need[0] - available)
-
-
-def _latent_bytes(z: np.ndarray) -> bytes:
-    """z [N, D] as little-endian 16-bit integers in that order."""
-    return z.astype("<i2").tobytes()
-
-
-def _silent(_: float) -> None:
-    """No progress to report."""

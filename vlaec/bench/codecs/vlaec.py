@@ -64,8 +64,7 @@ class Vlaec:
     def version(self) -> str:
         from ... import __version__, zoo
 
-        named = (card for card in zoo.list_models() if card.default)
-        cards = [zoo.find(self.model)] if self.model else named
+        cards = [zoo.find(self.model)] if self.model else zoo.defaults()
         models = " ".join(card.id for card in cards)
         effort = f", effort {self.effort}" if self.effort else ""
         return f"vlaec {__version__}, model {models}, code {_vlaec_source()}{effort}"
