@@ -22,9 +22,20 @@ from .strips import Planes, Rows, Strips
 # Strides at which the convolutions of a network work.
 STRIDES = (16, 8, 4)
 FLOAT = 4  # bytes
+LARGE = 2**23
 
 # Sessions of a parent process: a child can neither run them nor end them.
 _parents: list[dict[str, Any]] = []
+
+
+def _options(size: int) -> Any:
+    """How a graph is run on `size` bytes: of a large part, its session keeps no memory."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    if size > LARGE:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 class Graphs:
@@ -67,8 +78,8 @@ class Graphs:
         for stride, width in zip(STRIDES, reversed(widths), strict=True):
             made = max(4, stride // 2)
             rows = self._stage(rows, f"{name}-{stride}", stride, width, made=made)
-        # Two planes of features at full resolution, for each cell of 4 x 4 pixels.
-        return self._stage(rows, f"{name}-1", 4, 4 * 16 * self._config.features, made=1)
+        # Features at full resolution, for each cell of 4 x 4 pixels.
+        return self._stage(rows, f"{name}-1", 4, 16 * self._config.features, made=1)
 
     def _stage(
         self,
@@ -89,11 +100,13 @@ class Graphs:
 
         def compute(planes: Planes) -> Planes:
             planes = [np.ascontiguousarray(plane) for plane in planes]
-            made: Planes = session.run(None, dict(zip(names, planes, strict=True)) | weights)
+            given = dict(zip(names, planes, strict=True)) | weights
+            made: Planes = session.run(None, given, _options(planes[0].nbytes))
             return made
 
         said = session.get_modelmeta().custom_metadata_map
-        return Strips(source, compute, cell, int(said["halo"]), made or cell, FLOAT * width)
+        halo, shared = int(said["halo"]), name == "known"
+        return Strips(source, compute, cell, halo, made or cell, FLOAT * width, shared)
 
     def _session(self, name: str) -> Any:
         if self._process != os.getpid():

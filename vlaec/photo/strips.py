@@ -1,8 +1,8 @@
 """Networks run over a picture of any size in bounded memory: some rows, and columns, at a time.
 
-Each graph asks the one before it for the rows that it needs, and keeps the last strips that it
-made. A strip is computed with the cells around it that its values depend on, so the picture is the
-same as if it had been computed in one piece; small ones are.
+Each graph asks the one before it for the rows that it needs, from top to bottom, and keeps the last
+strip that it made. A strip is computed with the cells around it that its values depend on, so the
+picture is the same as if it had been computed in one piece; small ones are.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import numpy as np
 Planes = list[np.ndarray]
 
 # Bytes of one plane of a graph's widest layer, roughly, by which strips are measured.
-STRIP_BYTES = 2**26
-# Cells of a picture that are computed side by side.
-COLUMNS = 2**12
-KEPT = 2
+STRIP_BYTES = 2**25
+# Cells that are computed side by side.
+COLUMNS = 2**9
 
 
 class Rows(Protocol):
@@ -58,6 +57,7 @@ class Strips:
         halo: int,
         stride: int,
         cell_bytes: int,
+        shared: bool = False,
     ) -> None:
         """
         Args:
@@ -67,7 +67,9 @@ class Strips:
             halo: cells around a cell that its value depends on.
             stride: pixels on one side of a cell of what the graph makes.
             cell_bytes: of its widest layer, for one cell.
+            shared: whether several ask for its rows, so that two strips are kept.
         """
+        self._shared = shared
         self.stride = stride
         self.height = source.height * source.stride // stride
         self.width = source.width * source.stride // stride
@@ -78,25 +80,28 @@ class Strips:
         self._units = source.height * source.stride // unit, source.width * source.stride // unit
         self._halo = -(-halo * cell // unit)
         room = STRIP_BYTES // (cell_bytes * (unit // cell) ** 2)
-        self._step = max(2 * self._halo, 1, room // min(self._units[1], COLUMNS))
+        self._step = max(2 * self._halo, 1, room // self._units[1])
         self._kept: dict[int, Planes] = {}
 
     def rows(self, top: int, bottom: int) -> Planes:
         """The cells of rows `top` to `bottom`, [1, C, bottom - top, W] each."""
         size = self._step * self._unit // self.stride
         parts = []
-        for index in range(top // size, -(-bottom // size)):
+        first, last = top // size, (bottom - 1) // size
+        for index in range(first, last + 1):
             start = index * size
             rows = slice(max(top - start, 0), bottom - start)
             parts.append([plane[:, :, rows] for plane in self._strip(index)])
+        if not self._shared:
+            self._kept = {last: self._kept[last]}
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(planes, 2) for planes in zip(*parts, strict=True)]
 
     def _strip(self, index: int) -> Planes:
         if index not in self._kept:
-            while len(self._kept) >= KEPT:
-                del self._kept[min(self._kept)]
+            for old in [i for i in self._kept if i < index - 1]:
+                del self._kept[old]
             self._kept[index] = self._make(index)
         return self._kept[index]
 
