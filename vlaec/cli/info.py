@@ -71,8 +71,16 @@ def models(as_json: bool) -> None:
     """List the installed models."""
     from .. import zoo
 
-    fields = ("name", "id", "kind", "description", "parameters", "bytes", "default", "qualities")
-    cards = [{key: getattr(card, key) for key in fields} for card in zoo.list_models()]
+    fields = ("name", "id", "description", "parameters", "bytes")
+    cards = [
+        {key: getattr(card, key) for key in fields}
+        | {
+            "kind": "photo" if isinstance(card, zoo.PhotoCard) else "set",
+            "default": isinstance(card, zoo.PhotoCard) and card.default,
+            "qualities": card.qualities if isinstance(card, zoo.PhotoCard) else (0, 100),
+        }
+        for card in zoo.list_models()
+    ]
     if as_json:
         click.echo(json.dumps(cards))
         return
