@@ -3,11 +3,13 @@
     python -m benchmarks.fuzz photo-container --runs 1000000
     python -m benchmarks.fuzz images --seconds 3600 --engine atheris
     python -m benchmarks.fuzz all --seconds 60
+    python -m benchmarks.fuzz damage
 
 Targets are the two containers, the two decoders with all checksums repaired after mutation, the
 reader of pictures and that of arrays. An execution may end in a result or a `VlaecError`; any other
 exception, or more than `LIMIT_S` seconds, stops the run, and the input is written to the current
 folder. The engine `random` needs nothing; `atheris` (pip install atheris) is guided by coverage.
+`damage` flips every bit of the golden files and cuts them at every byte.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from vlaec import images, zoo
-from vlaec.errors import VlaecError
+from vlaec.errors import BadFileError, VlaecError
 from vlaec.images import ReadOptions
 from vlaec.photo import container
 from vlaec.sets import container as archive_container
@@ -149,6 +151,32 @@ def repaired(data: bytes, header: int) -> bytes:
         struct.pack_into("<I", out, end, zlib.crc32(out[start:end]))
         start = end + 4
     return bytes(out)
+
+
+def damage(bits: Sequence[int] = range(8)) -> dict[str, int]:
+    """Flip bits of every byte of the golden files, and cut those of the newest version everywhere.
+
+    Returns how many there were, and how many a container's checksums and end mark found.
+    """
+    counts = {"flips": 0, "flips_found": 0, "cuts": 0, "cuts_found": 0}
+
+    def try_one(kind: str, parse: Target, data: bytes) -> None:
+        counts[kind] += 1
+        try:
+            parse(data)
+        except BadFileError:
+            counts[f"{kind}_found"] += 1
+
+    for data in [*seeds("photo"), *seeds("archive")]:
+        parse: Target = container.unpack if data[:4] == b"VLAE" else archive_container.unpack
+        for position in range(len(data)):
+            for bit in bits:
+                damaged = bytearray(data)
+                damaged[position] ^= 1 << bit
+                try_one("flips", parse, bytes(damaged))
+        for length in range(len(data) if data[4] > 1 else 0):
+            try_one("cuts", parse, data[:length])
+    return counts
 
 
 def seeds(name: str) -> list[bytes]:
@@ -320,12 +348,15 @@ def _card(folder: str, name: str | None = None) -> zoo.Card:
 def main(arguments: Sequence[str]) -> None:
     """Fuzz one target, or each of them in turn, and print what was run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("target", choices=[*TARGETS, "all"])
+    parser.add_argument("target", choices=[*TARGETS, "all", "damage"])
     parser.add_argument("--runs", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--engine", choices=["random", "atheris"], default="random")
     parser.add_argument("--seed", type=int, default=0, help="of the random engine")
     options = parser.parse_args(arguments)
+    if options.target == "damage":
+        print(damage())
+        return
     for name in TARGETS if options.target == "all" else [options.target]:
         if options.engine == "atheris":
             result = run_atheris(name, options.runs, options.seconds)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import fuzz
 from vlaec.errors import BadFileError
 from vlaec.photo import container
-from vlaec.sets import container as archive_container
 
 RUNS = {"photo-decoder": 25, "archive-decoder": 25, "images": 600, "arrays": 1500}
 
@@ -54,19 +52,8 @@ def test_repair_makes_every_checksum_right() -> None:
     assert container.unpack(fuzz.repaired(bytes(data), 30)).stack.words.size
 
 
-@pytest.mark.parametrize("folder", ["golden", "golden_sets"])
-def test_every_flip_and_every_cut_of_every_golden_file(folder: str) -> None:
-    """By the containers' checksums alone, so that no network is asked."""
-    parse = container.unpack if folder == "golden" else archive_container.unpack
-    paths = sorted((fuzz.TESTS / folder).glob("*.vla?"))
-    for path in paths:
-        data = path.read_bytes()
-        rng = np.random.default_rng(len(data))
-        for position in range(len(data)):
-            damaged = bytearray(data)
-            damaged[position] ^= 1 << int(rng.integers(8))
-            with pytest.raises(BadFileError):
-                parse(bytes(damaged))
-        for length in range(len(data) if data[4] > 1 else 34):
-            with pytest.raises(BadFileError):
-                parse(data[:length])
+def test_every_flip_and_every_cut_of_the_golden_files_is_found() -> None:
+    """By the containers' checksums and end marks alone, so that no network is asked."""
+    counts = fuzz.damage(bits=[0, 5])
+    assert counts["flips_found"] == counts["flips"] > 10000
+    assert counts["cuts_found"] == counts["cuts"] > 4000
