@@ -269,3 +269,16 @@ def test_verify(run: Run, set_models: Path, tiny_models: Path, monkeypatch: Any)
     assert (first["kind"], first["width"]) == ("picture", 30) and third["input"] == "in/c.vlae"
     assert second["exit_code"] == 4 and summary["summary"]["failed"] == 1
     assert run("verify", "in/a.vlae", "-").exit_code == 2
+
+
+def test_on_a_cluster(run: Run) -> None:
+    pytest.importorskip("ray")
+    here = run("compress", "in", "-r", "-o", "here", "--jobs", "1", "--json")
+    there = run("compress", "in", "-r", "-o", "there", "--ray", "local", "--json")
+    assert there.exit_code == 0, there.output
+    assert contents("here") == contents("there")
+    assert [f["input"] for f in lines(here)[:-1]] == [f["input"] for f in lines(there)[:-1]]
+    failed = run("compress", "in", "-o", "out", "--ray", "127.0.0.1:1")
+    assert failed.exit_code == 1 and failed.stderr.startswith(
+        "vlaec: no Ray cluster at 127.0.0.1:1"
+    )

@@ -6,9 +6,11 @@ come back in the future that `submit` returns.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -90,8 +92,11 @@ class Ray:
         except ImportError as error:
             raise UsageError("--ray needs the extra: pip install 'vlaec[ray]'") from error
         try:
-            ray.init(address=address, log_to_driver=False)
-        except (ConnectionError, ValueError) as error:
+            host, colon, port = address.rpartition(":")
+            if colon and "/" not in host and port.isdigit():  # Ray itself tries for minutes
+                socket.create_connection((host, int(port)), 5).close()
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError) as error:
             raise VlaecError(f"no Ray cluster at {address}: {error}") from error
         self.ray = ray
         self.window = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
