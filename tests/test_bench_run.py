@@ -21,8 +21,8 @@ from vlaec.bench.codecs.pillow import Jpeg, Png
 from vlaec.bench.memory import peak_memory
 from vlaec.bench.results import Cache, Record
 from vlaec.bench.run import Outcome, Plan, find_images, run
-from vlaec.bench.workers import make_workers
 from vlaec.errors import UsageError
+from vlaec.workers import make_workers
 
 
 def write_images(folder: Path, count: int, side: int = 40) -> None:
@@ -130,7 +130,7 @@ from vlaec.bench import codecs, metrics
 from vlaec.bench.results import Cache
 from vlaec.bench.codecs.pillow import Jpeg
 from vlaec.bench.run import Plan, find_images, run
-from vlaec.bench.workers import make_workers
+from vlaec.workers import make_workers
 
 class Slow(Jpeg):
     def encode(self, image, level, threads=1):

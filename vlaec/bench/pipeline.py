@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..images import read
+from ..workers import make_workers
 from .blind import write_blind
 from .codecs import Codec, make_codec, why_unavailable
 from .memory import peak_memory
@@ -20,7 +21,6 @@ from .results import Cache, Record, content_hash
 from .run import Outcome, Plan, find_images, run
 from .summary import Summary, summarise
 from .viewer import Exhibit, Files, make_exhibits
-from .workers import make_workers
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 

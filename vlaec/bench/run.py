@@ -14,10 +14,10 @@ from pathlib import Path
 
 from ..errors import UsageError, VlaecError
 from ..images import is_picture
+from ..workers import Here, Workers
 from .codecs import Codec, make_codec
-from .measure import Task, cores
+from .measure import Task, attempt, cores
 from .results import Cache, Failure, Measured, Record, content_hash
-from .workers import Here, Workers
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class _Run:
                 known=(known, file) if known and file is not None else None,
                 files={} if rate is None else self.files(image_hash, name),
             )
-            self.pending[self.workers.submit(task)] = key
+            self.pending[self.workers.submit(attempt, task)] = key
             self.finish(self.workers.window - 1)
 
     def files(self, image_hash: str, name: str) -> dict[float, bytes]:
