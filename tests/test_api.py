@@ -271,3 +271,22 @@ def test_verify() -> None:
         damaged[position] ^= 1
         with pytest.raises((vlaec.BadFileError, vlaec.ModelMissingError)):
             vlaec.verify(bytes(damaged))
+
+
+def test_likelihoods() -> None:
+    pytest.importorskip("torch")
+    from vlaec import density
+
+    flat = np.full((40, 50, 3), 128, np.uint8)
+    found = {}
+    for name, pixels in (("flat", flat), ("noise", RGB)):
+        one = vlaec.likelihood(pixels, 30)
+        assert one.pixel_bits.shape == pixels.shape[:2] and one.pixel_bits.min() > 0
+        assert one.latent_bits == vlaec.info(vlaec.compress(pixels, 30)).predicted_bits
+        assert one.bits == pytest.approx(one.latent_bits + one.pixel_bits.sum())
+        found[name] = one.pixel_bits.mean()
+    assert found["flat"] < found["noise"]
+    whole = vlaec.likelihood(RGB).pixel_bits
+    with pytest.MonkeyPatch.context() as patch:  # rows at a time are the same as all at once
+        patch.setattr(density, "ROWS", 7)
+        assert np.allclose(vlaec.likelihood(RGB).pixel_bits, whole, rtol=1e-4)

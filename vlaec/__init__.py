@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         info,
         latents,
     )
+    from .density import likelihood
     from .images import Picture
     from .photo.codec import Codec
     from .pillow_plugin import register
@@ -53,6 +54,7 @@ __all__ = [
     "extract_archive",
     "info",
     "latents",
+    "likelihood",
     "register",
     "verify",
 ]
@@ -69,6 +71,7 @@ _HOMES = {
     "extract_archive": "api",
     "info": "api",
     "latents": "api",
+    "likelihood": "density",
     "register": "pillow_plugin",
     "verify": "soundness",
 }
