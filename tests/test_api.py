@@ -207,14 +207,11 @@ def test_numbers_of_other_types_are_numbers() -> None:
 def test_options_of_the_functions_are_those_of_the_objects() -> None:
     for function, options in (
         (vlaec.compress, CompressOptions),
-        (vlaec.compress_batch, CompressOptions),
         (vlaec.decompress, DecompressOptions),
-        (vlaec.decompress_batch, DecompressOptions),
     ):
         first, *others = inspect.signature(function).parameters.values()
         assert first.kind is first.POSITIONAL_OR_KEYWORD
-        named = others if function.__name__.endswith("_batch") else others[1:]
-        assert all(other.kind is other.KEYWORD_ONLY for other in named)
+        assert all(other.kind is other.KEYWORD_ONLY for other in others[1:])
         defaults = {o.name: o.default for o in others if o.name != "as_"}
         assert list(defaults) == list(options.__dataclass_fields__)
         assert options(**defaults) == options()
@@ -226,6 +223,8 @@ def test_batches() -> None:
     first, second = vlaec.decompress_batch(files, texture=0, as_="numpy")
     assert np.array_equal(first, vlaec.decompress(files[0], texture=0, as_="numpy"))
     assert not np.array_equal(first, second)
+    with pytest.raises(TypeError, match="colour"):
+        vlaec.compress_batch([RGB], colour=3)
 
 
 def test_latents_are_what_the_file_says() -> None:

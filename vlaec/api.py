@@ -90,44 +90,18 @@ def compress(
     return encode(as_picture(image, read_options(options)), options)
 
 
-def compress_batch(
-    images: Iterable[ImageLike],
-    *,
-    quality: float = 50,
-    model: str | None = None,
-    effort: int = 0,
-    size: int | str | None = None,
-    bpp: float | None = None,
-    target: str | None = None,
-    strip: Iterable[str] = (),
-    frame: int | None = None,
-    tone_map: bool = False,
-    upright: bool = False,
-    max_pixels: int = MAX_PIXELS,
-) -> list[bytes]:
+def compress_batch(images: Iterable[ImageLike], **options: Any) -> list[bytes]:
     """`compress` for each of several pictures, an array [N, H, W, 3] or a tensor [N, 3, H, W].
+
+    Args:
+        images: the pictures.
+        options: options of `compress`, which hold for all.
 
     Raises:
         VlaecError: as `compress`.
+        TypeError: an option that `compress` does not have.
     """
-    options = CompressOptions(
-        quality=quality,
-        model=model,
-        effort=effort,
-        size=size,
-        bpp=bpp,
-        target=target,
-        strip=strip,
-        frame=frame,
-        tone_map=tone_map,
-        upright=upright,
-        max_pixels=max_pixels,
-    )
-    from .inputs import as_picture, read_options
-
-    check_model(options)
-    reading = read_options(options)
-    return [encode(as_picture(one, reading), options) for one in images]
+    return [compress(one, **options) for one in images]
 
 
 def decompress(
@@ -162,22 +136,18 @@ def decompress(
     return from_picture(decode(as_bytes(data), options), as_)
 
 
-def decompress_batch(
-    files: Iterable[FileLike],
-    *,
-    texture: float | None = None,
-    seed: int | None = None,
-    scale: int = 1,
-    max_pixels: int = MAX_PIXELS,
-    as_: str = "pil",
-) -> list[Any]:
+def decompress_batch(files: Iterable[FileLike], **options: Any) -> list[Any]:
     """`decompress` for each of several files.
+
+    Args:
+        files: their bytes, paths or binary streams.
+        options: options of `decompress`, which hold for all.
 
     Raises:
         VlaecError: as `decompress`.
+        TypeError: an option that `decompress` does not have.
     """
-    options: dict[str, Any] = {"texture": texture, "seed": seed, "scale": scale}
-    return [decompress(data, **options, max_pixels=max_pixels, as_=as_) for data in files]
+    return [decompress(data, **options) for data in files]
 
 
 def latents(data: FileLike) -> np.ndarray:
