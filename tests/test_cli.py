@@ -302,6 +302,10 @@ def test_quiet_and_verbose(run: Run) -> None:
     assert "only 8 are kept" in said and "deep.png -> deep.vlae: " in said
 
 
+def test_what_is_compressed_already(run: Run, compressed: Path) -> None:
+    assert_fails(run("compress", compressed), 3, "photo.vlae is a .vlae file already")
+
+
 def test_existing_output_stays_without_force(run: Run, compressed: Path) -> None:
     before = compressed.read_bytes()
     assert_fails(run("compress", "photo.png", "-q", "90"), 2, "photo.vlae exists")

@@ -107,6 +107,7 @@ def compress(
     output = output or ("-" if source == "-" else str(Path(source).with_suffix("")) + suffix)
     check_streams(output, as_json)
     original = files.read_bytes(source)
+    _check_new(original, source)
     files.check_output(output, force, source)
     start = time.perf_counter()
     try:
@@ -121,6 +122,14 @@ def compress(
     for text in facts.pop("notes"):
         note(f"{show(source)}: {text}")
     report(source, output, facts, as_json)
+
+
+def _check_new(original: bytes, source: str) -> None:
+    """Raise BadImageError for what is compressed already, which no decoder of pictures says."""
+    from ..photo import container
+
+    if original.startswith(container.MAGIC):
+        raise BadImageError(f"{show(source)} is a .vlae file already")
 
 
 def compress_bytes(
