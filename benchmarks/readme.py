@@ -43,8 +43,9 @@ class Results:
 
     @cached_property
     def realism(self) -> dict[str, Any]:
-        """The same with the metrics that compare texture, at fewer levels."""
-        return self.read("kodak-realism/summary.json")
+        """The same with the metrics that compare texture, at fewer levels; empty if unmeasured."""
+        name = "kodak-realism/summary.json"
+        return self.read(name) if (RESULTS / name).exists() else {}
 
     def value(self, codec: str, metric: str, bpp: float) -> str:
         """A codec's metric at a rate, linear in the rate's logarithm; a dash beyond its ends."""
