@@ -143,6 +143,10 @@ def test_the_ladder_covers_all_models(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+def test_models_that_are_found_first_hide_others(models: None) -> None:
+    assert rate.Ladder().models == ["tiny"]
+
+
 def test_the_real_encoder_keeps_a_size(models: None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     free = vlaec.compress(pixels, quality=60)

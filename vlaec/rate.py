@@ -42,9 +42,11 @@ class Ladder:
 
     def __init__(self, model: str | None = None) -> None:
         cards = [zoo.find(name=model)] if model else zoo.defaults()
-        photos = (card for card in reversed(cards) if isinstance(card, zoo.PhotoCard))
-        first = {card.name: card for card in photos}
-        rungs = sorted(first.values(), key=lambda card: card.qualities)
+        rungs: list[zoo.PhotoCard] = []
+        for card in cards:
+            if isinstance(card, zoo.PhotoCard) and not any(_covers(rung, card) for rung in rungs):
+                rungs.append(card)
+        rungs.sort(key=lambda card: card.qualities)
         if not rungs:
             raise ModelMissingError("no model for photographs is installed")
         ends = [[round(100 * q) for q in card.qualities] for card in rungs]
@@ -64,6 +66,12 @@ class Ladder:
         quality = (self.lowest[rung] + position - self.starts[rung]) / 100
         model = self.models[rung]
         return replace(options, quality=quality, model=model, size=None, bpp=None, target=None)
+
+
+def _covers(first: zoo.PhotoCard, card: zoo.PhotoCard) -> bool:
+    """Whether a model that is found first leaves none of a card's qualities to it."""
+    (low, high), (lowest, highest) = first.qualities, card.qualities
+    return first.name == card.name or (low <= lowest and highest <= high)
 
 
 @dataclass(frozen=True)
