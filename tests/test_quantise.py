@@ -11,7 +11,7 @@ from vlaec.networks import PRESETS, PhotoVLAE
 from vlaec.networks.blocks import level_weights
 from vlaec.networks.prior import gaussian_bits
 from vlaec.photo.exact_prior import PlainPrior
-from vlaec.photo.quantise import PASSES, WEIGHT, quantise
+from vlaec.photo.quantise import WEIGHT, quantise
 
 
 @pytest.fixture
@@ -37,26 +37,33 @@ def test_neighbours_only_and_cheaper(model: PhotoVLAE) -> None:
     assert bits(model, z, levels) < bits(model, y.round(), levels)
 
 
-def test_each_element_is_the_better_of_two(model: PhotoVLAE) -> None:
+@pytest.mark.parametrize("weight", [WEIGHT, 1.0])
+def test_each_element_is_the_better_of_two(
+    model: PhotoVLAE, weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against the definition, with the trained network's own bits."""
+    monkeypatch.setattr("vlaec.photo.quantise.WEIGHT", weight)
     for network in model.prior.parameters_of:
-        network[-1].weight.normal_(std=0.3)
+        network[-1].weight.normal_(std=1.0)
     levels = level_weights(torch.tensor([0.6]), 6)
     y = 3 * torch.randn(1, 16, 12, 10)
     prior = PlainPrior(tensors(model), model.config)
     below, expected = y.floor(), y.round()
-    for _ in range(PASSES):
+    for _ in range(2):  # the second accounts for what the first has changed
+        before = expected
         hyper, _ = model.prior.posterior(expected[:, : model.prior.early_channels])
         features = model.prior.features(hyper, levels, 12, 10)
         mean, log_scale = model.prior.conditionals(expected, features, levels)
         lower, upper = (
-            gaussian_bits(choice, mean, log_scale.exp()) + WEIGHT * (choice - y).square()
+            gaussian_bits(choice, mean, log_scale.exp()) + weight * (choice - y).square()
             for choice in (below, below + 1)
         )
         expected = torch.where(lower <= upper, below, below + 1)
     z = quantise(y[0].numpy(), prior, levels[0].double().numpy())
     assert (expected[0].numpy() != z).mean() < 2e-3
     assert (expected != y.round()).any()
+    # The second pass shows where bits count for much.
+    assert weight > 1 or (before != expected).float().mean() > 4e-3
 
 
 def test_integers_stay_and_bounds_hold(model: PhotoVLAE) -> None:
