@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vlaec import zoo
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {"README.md": ROOT / "README.md", "results.md": ROOT / "docs" / "results.md"}
@@ -31,6 +33,12 @@ class Results:
     def kodak(self) -> dict[str, Any]:
         """The summary of `vlaec bench` on the Kodak photographs."""
         return self.read("kodak/summary.json")
+
+    @property
+    def current(self) -> bool:
+        """Whether the shipped models are the ones that were measured."""
+        shipped = (card.id for card in zoo.list_models() if isinstance(card, zoo.PhotoCard))
+        return all(model in self.kodak["versions"]["vlaec"] for model in shipped)
 
     def read(self, name: str) -> Any:
         """A result file as it is."""
