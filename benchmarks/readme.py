@@ -40,6 +40,11 @@ class Results:
         shipped = (card.id for card in zoo.list_models() if isinstance(card, zoo.PhotoCard))
         return all(model in self.kodak["versions"]["vlaec"] for model in shipped)
 
+    def earlier(self, *models: str) -> str:
+        """A remark where a result names models that are no longer shipped, else nothing."""
+        shipped = {card.name for card in zoo.list_models()}
+        return "" if shipped.issuperset(models) else " (measured with an earlier version)"
+
     def read(self, name: str) -> Any:
         """A result file as it is."""
         return json.loads((RESULTS / name).read_text())
