@@ -8,7 +8,10 @@ parent's threads.
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,20 +25,20 @@ from .strips import Planes, Rows, Strips
 # Strides at which the convolutions of a network work.
 STRIDES = (16, 8, 4)
 FLOAT = 4  # bytes
-LARGE = 2**23
+# Pixels beyond which memory counts for more than time.
+LARGE = 2**21
 
 # Sessions of a parent process: a child can neither run them nor end them.
-_parents: list[dict[str, Any]] = []
+_parents: list[dict[tuple[str, bool], Any]] = []
 
 
-def _options(size: int) -> Any:
-    """How a graph is run on `size` bytes: of a large part, its session keeps no memory."""
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    if size > LARGE:
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], Any]:
+    """glibc's function that gives memory which was freed back to the system."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library
+        return lambda kept: None
 
 
 class Graphs:
@@ -46,7 +49,7 @@ class Graphs:
 
     def __init__(self, weights: Weights, config: PhotoConfig) -> None:
         self._weights, self._config = weights, config
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[tuple[str, bool], Any] = {}
         self._process = os.getpid()
 
     def latents(self, pixels: Rows, levels: np.ndarray) -> Rows:
@@ -90,7 +93,8 @@ class Graphs:
         levels: np.ndarray | None = None,
         made: int | None = None,
     ) -> Strips:
-        session = self._session(name)
+        large = source.height * source.width * source.stride**2 > LARGE
+        session = self._session(name, large)
         inputs = [i.name for i in session.get_inputs()]
         weights = {}
         if "levels" in inputs:
@@ -101,28 +105,33 @@ class Graphs:
         def compute(planes: Planes) -> Planes:
             planes = [np.ascontiguousarray(plane) for plane in planes]
             given = dict(zip(names, planes, strict=True)) | weights
-            made: Planes = session.run(None, given, _options(planes[0].nbytes))
+            made: Planes = session.run(None, given)
+            if large:
+                _trim()(0)
             return made
 
         said = session.get_modelmeta().custom_metadata_map
         halo, shared = int(said["halo"]), name == "known"
         return Strips(source, compute, cell, halo, made or cell, FLOAT * width, shared)
 
-    def _session(self, name: str) -> Any:
+    def _session(self, name: str, large: bool) -> Any:
         if self._process != os.getpid():
             _parents.append(self._sessions)
             self._sessions, self._process = {}, os.getpid()
-        if name not in self._sessions:
-            self._sessions[name] = self._open(name)
-        return self._sessions[name]
+        key = name, large
+        if key not in self._sessions:
+            self._sessions[key] = self._open(name, large)
+        return self._sessions[key]
 
-    def _open(self, name: str) -> Any:
+    def _open(self, name: str, large: bool) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads.count()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # For small pictures memory is kept for the next run: to get it anew takes longer.
+        options.enable_cpu_mem_arena = not large
         # Threads that wait for work must not take the processor from those that do some.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = self._weights.graph(name)

@@ -10,7 +10,7 @@ from .sampler import BAND, TextureSampler
 from .strips import Rows
 
 # Pixels sampled at a time: the more, the fewer steps of the wavefront in all.
-PIXELS_SAMPLED = 2**20
+PIXELS_SAMPLED = 2**19
 
 
 def render(

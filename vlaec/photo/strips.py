@@ -16,7 +16,7 @@ import numpy as np
 Planes = list[np.ndarray]
 
 # Bytes of one plane of a graph's widest layer, roughly, by which strips are measured.
-STRIP_BYTES = 2**25
+STRIP_BYTES = 2**24
 # Cells that are computed side by side.
 COLUMNS = 2**9
 
