@@ -15,7 +15,7 @@ from vlaec.images import Picture
 from vlaec.metrics.variance import variance_distance
 from vlaec.photo import codec
 from vlaec.photo.container import info
-from vlaec.photo.strength import SIDE, WINDOWS, _corners
+from vlaec.photo.strength import SIDE, WINDOWS, Corner, _corners, choose_strength
 
 
 def strength_of(pixels: np.ndarray, quality: float = 30) -> float:
@@ -79,3 +79,19 @@ def test_windows_lie_in_the_picture_and_apart() -> None:
             assert top % SIDE == left % SIDE == 0
     spread = _corners(250, 190)
     assert max(top for top, _ in spread) > 200 and max(left for _, left in spread) > 100
+
+
+@pytest.mark.parametrize(
+    ("loss", "strength"), [(0.6, 1.0), (0.2, 0.75), (0.15, 0.5), (0.1, 0.25), (0.0, 0.0)]
+)
+def test_the_highest_that_does_no_harm(loss: float, strength: float) -> None:
+    """The decoder's texture has 30 levels; the original has `loss` of it and a little noise."""
+    random = np.random.default_rng(0)
+    noise, other = (random.normal(0, 1, (96, 96, 3)).astype(np.float32) for _ in range(2))
+    rgb = np.clip(128 + 2 * noise + 30 * loss * noise, 0, 255).astype(np.uint8)
+
+    def decode(corners: list[Corner], side: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        mean = 128 + 2 * other.transpose(2, 0, 1)[None]
+        return mean / 255, 30 * other.transpose(2, 0, 1)[None] / 255
+
+    assert choose_strength(rgb, (6, 6), decode) == strength
