@@ -69,7 +69,7 @@ def build(stamp: str, level: str, lock: int) -> None:
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):  # noqa: UP036 - an older python3 may well be what calls this
+    if sys.version_info < (3, 11):  # an older python3 may well be what calls this
         say(
             f"needs Python 3.11 or newer, not {sys.version.split()[0]}; set PYTHON=/path/to/python3"
         )
