@@ -39,17 +39,17 @@ def test_photographs_get_all_of_their_texture(photo: Path) -> None:
 
 @pytest.mark.parametrize("size", [(256, 256), (70, 500)])
 def test_clean_areas_stay_clean(size: tuple[int, int]) -> None:
-    """With what the encoder chose the picture is no farther from the original than without, up to
-    what another sample in other windows than the encoder's may differ."""
+    """With what the encoder chose the picture is no farther from the original than with none or all
+    of the texture."""
     pixels = gradient(*size)
     data = codec.encode(Picture(pixels), 30)
     assert info(data).header.texture < 1
     distances = []
-    for texture in (0.0, None):
+    for texture in (0.0, None, 1.0):
         shown = codec.decode(data, texture=texture).rgb
         a, b = (torch.from_numpy(p).permute(2, 0, 1)[None] / 255 for p in (pixels, shown))
         distances.append(float(variance_distance(a, b)))
-    assert distances[1] <= 1.03 * distances[0]
+    assert distances[1] <= min(distances[0], distances[2])
 
 
 def test_the_choice_repeats_and_leaves_random_numbers_alone() -> None:
