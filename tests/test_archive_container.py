@@ -152,7 +152,7 @@ def stack_chunk(*numbers: int) -> bytes:
         (header_bytes(width=0), "no pixels"),
         (header_bytes(count=2**32 - 1), "values"),
         (header_bytes(), "end is missing"),
-        (header_bytes(version=1), "data is missing"),
+        (header_bytes(version=1), "data of its images is missing"),
         (SMALL + chunk(b"n", b""), "follows its end"),
         (SMALL + b"\x00", "within a chunk"),
         (around(S), "two chunks of type S"),

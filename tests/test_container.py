@@ -145,7 +145,7 @@ def test_every_truncation_is_detected() -> None:
         (header_bytes(width=0), "no pixels"),
         (header_bytes(quality=10001), "quality"),
         (header_bytes(), "end is missing"),
-        (header_bytes(version=1), "picture's data is missing"),
+        (header_bytes(version=1), "data of its picture is missing"),
         (header_bytes() + chunk(b"i", b"\x00a"), "end is missing"),
         (small() + b"\x00", "within a chunk"),
         (around(Z), "two chunks of type Z"),

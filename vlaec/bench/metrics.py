@@ -137,19 +137,13 @@ class _Deep:
             return float(self.net.distance(self.features, self.net.features(_tensor(image))))
 
 
-def _load_lpips(net: str) -> Callable[[Path | None], Compare]:
+def _load_deep(name: str, *net: str) -> Callable[[Path | None], Compare]:
     def load(weights: Path | None) -> Compare:
-        from ..metrics.perceptual import LPIPS
+        from ..metrics import perceptual
 
-        return _Deep(LPIPS.load(weights, net))
+        return _Deep(getattr(perceptual, name).load(weights, *net))
 
     return load
-
-
-def _load_dists(weights: Path | None) -> Compare:
-    from ..metrics.perceptual import DISTS
-
-    return _Deep(DISTS.load(weights))
 
 
 class _Vgg:
@@ -165,8 +159,8 @@ class _Vgg:
         """`[H, W, 3]` uint8 to itself as a tensor and its maps."""
         import torch
 
-        for known, x, maps in self.kept:
-            if known is image:
+        for picture, x, maps in self.kept:
+            if picture is image:
                 return x, maps
         x = _tensor(image)
         with torch.inference_mode():
@@ -214,8 +208,8 @@ def load_patch_features(weights: Path | None) -> Features:
         if min(image.shape[:2]) < PATCH:
             return np.zeros((0, 256), np.float16)
         _, maps = vgg(image)
-        found: np.ndarray = patch_means(maps[2], PATCH).numpy().astype(np.float16)
-        return found
+        means: np.ndarray = patch_means(maps[2], PATCH).numpy().astype(np.float16)
+        return means
 
     return features
 
@@ -251,19 +245,19 @@ PAIRS: dict[str, PairMetric] = {
     "lpips": PairMetric(
         "LPIPS (AlexNet)",
         "Learned perceptual distance, version 0.1, AlexNet.",
-        load=_load_lpips("alex"),
+        load=_load_deep("LPIPS", "alex"),
         higher_is_better=False,
     ),
     "lpips-vgg": PairMetric(
         "LPIPS (VGG)",
         "Learned perceptual distance, version 0.1, VGG16.",
-        load=_load_lpips("vgg"),
+        load=_load_deep("LPIPS", "vgg"),
         higher_is_better=False,
     ),
     "dists": PairMetric(
         "DISTS",
         "Structure and texture similarity on VGG16 features, at full size.",
-        load=_load_dists,
+        load=_load_deep("DISTS"),
         higher_is_better=False,
     ),
     "wd": PairMetric(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError, VlaecError
+from .terminal import stage_bar
 
 if TYPE_CHECKING:
     from ..bench.summary import Summary
@@ -236,7 +234,7 @@ def bench(
         ray=ray,
         command=_command(click.get_current_context()),
     )
-    with _bar() as progress:
+    with stage_bar() as progress:
         summary = benchmark(request, progress)
     for name, reason in summary.unavailable.items():
         click.echo(f"vlaec: {name} was not measured: {' '.join(reason.split())}", err=True)
@@ -313,40 +311,3 @@ def _command(context: click.Context) -> str:
 
 def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar with the time that is left, on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-        stages: list[str] = []
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if stages[-1:] != [stage]:  # what was fast before says nothing about what comes
-                stages.append(stage)
-                bar.reset(task)
-            bar.update(task, description=stage, completed=done, total=total)
-
-        yield progress

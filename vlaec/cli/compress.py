@@ -15,19 +15,7 @@ from .. import files
 from ..errors import BadImageError, UsageError
 from ..options import MAX_EFFORT, STRIPPABLE, CompressOptions
 from ..target import METRICS
-from .flags import (
-    Many,
-    Number,
-    force_option,
-    json_option,
-    many_options,
-    max_pixels_option,
-    output_option,
-    quiet_option,
-    sources_argument,
-    threads_option,
-    verbose_option,
-)
+from .flags import Many, Number, file_options, output_option, sources_argument
 from .info import common_facts
 from .many import Task, is_many, run_many
 from .terminal import check_streams, note, progress_bar, remark, show, use_threads
@@ -67,13 +55,7 @@ SUFFIX = ".vlae"
 @click.option("--frame", type=click.IntRange(0), help="Frame or page to take, from 0.")
 @click.option("--tone-map", is_flag=True, help="Turn HDR into SDR instead of refusing it.")
 @click.option("--upright", is_flag=True, help="Turn the picture as its EXIF block says.")
-@max_pixels_option
-@many_options(SUFFIX)
-@force_option
-@json_option
-@quiet_option
-@verbose_option
-@threads_option
+@file_options(SUFFIX)
 def compress(
     sources: tuple[str, ...],
     output: str | None,

@@ -16,19 +16,7 @@ from .. import files
 from ..errors import UsageError
 from ..options import SCALES, DecompressOptions
 from .compress import report
-from .flags import (
-    Many,
-    Number,
-    force_option,
-    json_option,
-    many_options,
-    max_pixels_option,
-    output_option,
-    quiet_option,
-    sources_argument,
-    threads_option,
-    verbose_option,
-)
+from .flags import Many, Number, file_options, output_option, sources_argument
 from .info import common_facts
 from .many import Task, is_many, run_many
 from .terminal import check_streams, note, progress_bar, show, use_threads
@@ -74,13 +62,7 @@ if TYPE_CHECKING:
     help="Pictures with N seeds, from --seed on: OUT.seed0.png, OUT.seed1.png, ...",
 )
 @click.option("--salvage", is_flag=True, help="Save what is whole of a damaged file.")
-@max_pixels_option
-@many_options(".vlae.png")
-@force_option
-@json_option
-@quiet_option
-@verbose_option
-@threads_option
+@file_options(".vlae.png")
 def decompress(
     sources: tuple[str, ...],
     output: str | None,

@@ -67,7 +67,7 @@ def output_option(folder: bool = True) -> Callable[[F], F]:
 
 @dataclass(frozen=True)
 class Many:
-    """How a command treats many files; see `many_options`."""
+    """How a command treats many files; see `file_options`."""
 
     recursive: bool
     jobs: int | None
@@ -85,13 +85,6 @@ class Many:
 threads_option = click.option(
     "--threads", type=click.IntRange(1), metavar="N", help="Threads.  [default: all processors]"
 )
-max_pixels_option = click.option(
-    "--max-pixels",
-    type=click.IntRange(1, MAX_PIXELS),
-    default=MAX_PIXELS,
-    metavar="N",
-    help="Refuse larger pictures.  [default: 268435456]",
-)
 jobs_option = click.option(
     *("-j", "--jobs"),
     type=click.IntRange(1),
@@ -104,12 +97,20 @@ recursive_option = click.option(
 ray_option = click.option("--ray", metavar="ADDRESS", help="Work on this Ray cluster (vlaec[ray]).")
 
 
-def many_options(suffix: str) -> Callable[[F], F]:
-    """The options for many files, handed to the command as one argument `many`.
+def file_options(suffix: str) -> Callable[[F], F]:
+    """The options of commands that turn files into files; those for many files are handed to the
+    command as one argument `many`.
 
     suffix: usual end of an output's name, for the help.
     """
     options = (
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(1, MAX_PIXELS),
+            default=MAX_PIXELS,
+            metavar="N",
+            help="Refuse larger pictures.  [default: 268435456]",
+        ),
         recursive_option,
         jobs_option,
         click.option(
@@ -121,6 +122,11 @@ def many_options(suffix: str) -> Callable[[F], F]:
         click.option("--skip-existing", is_flag=True, help="Leave outputs that exist: go on."),
         click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
         ray_option,
+        force_option,
+        json_option,
+        quiet_option,
+        verbose_option,
+        threads_option,
     )
 
     def decorate(function: F) -> F:

@@ -6,10 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 _KEY = "vlaec.verbosity"
@@ -114,24 +118,42 @@ def counting_bar(title: str, total: int) -> Iterator[Callable[[], None]]:
     if not has_bar():
         yield lambda: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _counting() as bar:
         task = bar.add_task(title, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def stage_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for stages; yields what to call with the stage, its count of done ones and of all."""
+    if not has_bar():
+        yield lambda stage, done, total: None
+        return
+    with _counting() as bar:
+        task = bar.add_task("starting", total=None)
+        stages: list[str] = []
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stages[-1:] != [stage]:  # what was fast before says nothing about what comes
+                stages.append(stage)
+                bar.reset(task)
+            bar.update(task, description=stage, completed=done, total=total)
+
+        yield progress
+
+
+def _counting() -> Progress:
+    """A bar that counts, and says how long it took and will take."""
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -6,7 +6,7 @@ Sources: ICC.1:2004-10 (matrix and grey profiles), ITU-T H.273 (tables 2 and 3).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,21 +112,6 @@ def to_xyz(primaries: Sequence[float]) -> np.ndarray:
     scale = np.linalg.solve(columns[:, :3], columns[:, 3])
     matrix: np.ndarray = columns[:, :3] * scale
     return matrix
-
-
-def curve_of(transfer: int) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The curve of a code point for SDR, from signal to light, both 0..1."""
-    parameters = _CURVES.get(transfer)
-    if parameters is None:
-        return None
-
-    def light(signal: np.ndarray) -> np.ndarray:
-        if len(parameters) == 1:
-            return signal ** parameters[0]
-        g, a, b, c, d = parameters
-        return np.where(signal >= d, (a * signal + b) ** g, c * signal)
-
-    return light
 
 
 def rgb_profile(primaries: Sequence[float], curve: Sequence[float], name: str) -> bytes:

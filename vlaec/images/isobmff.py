@@ -35,11 +35,6 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple
         start += size
 
 
-def is_heif(data: bytes) -> bool:
-    """AVIF, HEIC or another file of that family."""
-    return data[4:8] == b"ftyp"
-
-
 def is_jp2(data: bytes) -> bool:
     """JPEG 2000 with boxes."""
     return data.startswith(_JP2_MAGIC)

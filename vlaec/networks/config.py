@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from ..coding.settings import settings
+from ..coding.settings import Settings
 from ..coding.window import RECEPTIVE_FIELDS
 
 # Pixels on one side of a cell of z.
@@ -17,7 +16,7 @@ HYPER_INPUT_SCALE = 1 / 16
 
 
 @dataclass(frozen=True)
-class PhotoConfig:
+class PhotoConfig(Settings):
     """Sizes of the photo VLAE. `to_dict` / `from_dict` carry it inside a weights file."""
 
     # Analysis and synthesis: channels at strides 4, 8, 16 and residual blocks per stride.
@@ -51,8 +50,7 @@ class PhotoConfig:
     temperature: float = 0.7  # of the samples that the perceptual loss sees, and of decoding
 
     def __post_init__(self) -> None:
-        if self.receptive_field not in RECEPTIVE_FIELDS:
-            raise ValueError(f"receptive_field must be one of {', '.join(RECEPTIVE_FIELDS)}")
+        self.check_choice("receptive_field", RECEPTIVE_FIELDS)
         if self.latent_channels % self.slices:
             raise ValueError("latent_channels must be a multiple of slices")
         if self.slices < 2:
@@ -71,19 +69,6 @@ class PhotoConfig:
     def rate_weight(self, level: float) -> float:
         """lambda of `rate + lambda * MSE` (MSE on the 0..255 scale) at a level in [0, 1]."""
         return self.lambda_min * math.exp(level * math.log(self.lambda_max / self.lambda_min))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PhotoConfig:
-        """Inverse of `to_dict`.
-
-        Raises:
-            ValueError: an unknown field, or sizes that contradict each other.
-        """
-        return cls(**settings(cls, values, "model"))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from ..coding.settings import settings
+from ..coding.settings import Settings
 from ..coding.window import RECEPTIVE_FIELDS
 
 KINDS = ("binary", "colour")
@@ -17,7 +16,7 @@ STAGE_STRIDE = 4
 
 
 @dataclass(frozen=True)
-class SetConfig:
+class SetConfig(Settings):
     """Sizes of a set model. `to_dict` / `from_dict` carry it inside a weights file."""
 
     kind: str = "binary"  # images of one bit, or of three times eight bits, per pixel
@@ -52,14 +51,10 @@ class SetConfig:
     mixtures: int = 5  # of colour
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("kind", KINDS),
-            ("prior", PRIORS),
-            ("posterior", POSTERIORS),
-            ("receptive_field", WINDOWS),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}")
+        self.check_choice("kind", KINDS)
+        self.check_choice("prior", PRIORS)
+        self.check_choice("posterior", POSTERIORS)
+        self.check_choice("receptive_field", WINDOWS)
         if self.latent_stride % STAGE_STRIDE:
             raise ValueError(f"latent_stride must be a multiple of {STAGE_STRIDE}")
         if self.height % self.latent_stride or self.width % self.latent_stride:
@@ -86,19 +81,6 @@ class SetConfig:
     def subpixels(self) -> int:
         """Values of an image: the dimensions of bits/dim."""
         return self.channels * self.height * self.width
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SetConfig:
-        """Inverse of `to_dict`.
-
-        Raises:
-            ValueError: an unknown field, or sizes that contradict each other.
-        """
-        return cls(**settings(cls, values, "model"))
 
 
 MNIST = SetConfig()

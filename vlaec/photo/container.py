@@ -1,33 +1,21 @@
 """The `.vlae` container: a fixed header, then chunks, each with its own CRC32.
 
 Version 2 ends with the stack, so that a cut file is seen, and its checksum of the latent covers the
-header, too. Files of version 1 are read for ever. Only this file and `vlaec.coding.chunks` know its
-bytes, and `docs/FORMAT.md` says the same. Everything is little-endian. Without metadata the
-container adds at most 48 bytes to the stack's words.
+header, too. Files of version 1 are read for ever. Only this file and `coding.layout` with its
+`coding.chunks` know its bytes, and `docs/FORMAT.md` says the same. Everything is little-endian.
+Without metadata the container adds at most 48 bytes to the stack's words.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..coding.chunks import (
-    CRC_SIZE,
-    check_header,
-    chunk_size,
-    expand,
-    find_chunks,
-    pack_varint,
-    read_chunks,
-    seal,
-    squeeze,
-    unpack_varint,
-    write_chunk,
-)
+from ..coding.chunks import expand, pack_varint, squeeze, unpack_varint
+from ..coding.layout import Layout, pack_words, unpack_words
 from ..errors import BadFileError, BadImageError
 from ..limits import MAX_METADATA, MAX_PIXELS
 
@@ -40,6 +28,7 @@ _GREY = 1
 # Chunks of metadata, and what `images.Picture` calls them.
 _METADATA = {b"i": "icc", b"e": "exif", b"x": "xmp", b"c": "cicp"}
 _NAMES = {b"Z": "stack", b"A": "alpha", **_METADATA}
+_LAYOUT = Layout(".vlae", MAGIC, VERSION, _HEADER, _NAMES, stack=b"Z", content="picture")
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ class Header:
         Args:
             latent: z [C, h, w] as little-endian 16-bit integers in that order.
         """
-        return zlib.crc32(latent, 0 if self.version == 1 else zlib.crc32(_fixed(self)[:-4]))
+        return _LAYOUT.checksum(_fixed(self), latent)
 
 
 @dataclass(frozen=True)
@@ -155,20 +144,18 @@ class Info:
 
 def pack(container: Container) -> bytes:
     """Serialise. Raises BadImageError when a metadata block exceeds 64 MiB."""
-    parts = []
+    chunks = {b"Z": _pack_stack(container.stack)}
     if container.alpha is not None:
-        parts.append(write_chunk(b"A", container.alpha))
+        chunks[b"A"] = container.alpha
     for kind, name in _METADATA.items():
         if (block := container.metadata.get(name)) is not None:
-            parts.append(write_chunk(kind, _pack_metadata(name, block)))
-    stack = write_chunk(b"Z", _pack_stack(container.stack))
-    parts.insert(0 if container.header.version == 1 else len(parts), stack)
-    return b"".join([seal(_fixed(container.header)), *parts])
+            chunks[kind] = _pack_metadata(name, block)
+    return _LAYOUT.write(_fixed(container.header), chunks)
 
 
 def unpack(data: bytes) -> Container:
     """Parse a whole file. Raises BadFileError on anything that `pack` would not have written."""
-    header, chunks = _parse(data)
+    header, chunks = _unpack_header(data), _LAYOUT.read(data)
     metadata = {
         name: expand(chunks[kind], MAX_METADATA, name.upper())
         for kind, name in _METADATA.items()
@@ -179,12 +166,8 @@ def unpack(data: bytes) -> Container:
 
 def info(data: bytes) -> Info:
     """What a `.vlae` file holds, without decoding its picture. Raises BadFileError."""
-    header, chunks = _parse(data)
-    stack = _unpack_stack(chunks[b"Z"])
-    sizes = {"header": _HEADER.size + CRC_SIZE}
-    for kind, payload in chunks.items():
-        name = _NAMES.get(kind, "unknown")
-        sizes[name] = sizes.get(name, 0) + chunk_size(payload)
+    header, chunks = _unpack_header(data), _LAYOUT.read(data)
+    stack, sizes = _unpack_stack(chunks[b"Z"]), _LAYOUT.sizes(chunks)
     bits = 32 * len(stack.words)
     return Info(
         header, header.version, stack.bits_back, bits, bits - stack.excess, sizes, len(data)
@@ -197,9 +180,7 @@ def salvage(data: bytes) -> tuple[Container, list[str]]:
     Raises BadFileError when the header or the stack is damaged: then there is no picture.
     """
     header = _unpack_header(data)
-    chunks, lost = find_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
-    if b"Z" not in chunks:
-        raise BadFileError("damaged file: nothing can be saved of its picture")
+    chunks, lost = _LAYOUT.find(data)
     metadata = {}
     for kind, name in _METADATA.items():
         if kind in chunks:
@@ -210,18 +191,8 @@ def salvage(data: bytes) -> tuple[Container, list[str]]:
     return Container(header, _unpack_stack(chunks[b"Z"]), chunks.get(b"A"), metadata), lost
 
 
-def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
-    """Header and payloads by chunk type, all CRCs checked."""
-    header = _unpack_header(data)
-    last = None if header.version == 1 else b"Z"
-    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES, last)
-    if b"Z" not in chunks:
-        raise BadFileError("truncated file: the picture's data is missing")
-    return header, chunks
-
-
 def _unpack_header(data: bytes) -> Header:
-    version = check_header(data, MAGIC, VERSION, _HEADER.size, ".vlae")
+    version = _LAYOUT.read_version(data)
     _, _, flags, width, height, quality, model_id, seed, texture, z_crc = _HEADER.unpack_from(data)
     if flags & ~_GREY:
         raise BadFileError("the file uses flags of a newer vlaec")
@@ -249,17 +220,14 @@ def _fixed(header: Header) -> bytes:
 
 def _pack_stack(stack: Stack) -> bytes:
     excess = max(-32767, min(32767, stack.excess))
-    words = np.ascontiguousarray(stack.words, dtype="<u4").tobytes()
-    return pack_varint(stack.bits_back) + _EXCESS.pack(excess) + words
+    return pack_varint(stack.bits_back) + _EXCESS.pack(excess) + pack_words(stack.words)
 
 
 def _unpack_stack(payload: bytes) -> Stack:
     bits_back, start = unpack_varint(payload, 0, "count of bits-back symbols")
-    if len(payload) < start + _EXCESS.size or (len(payload) - start - _EXCESS.size) % 4:
-        raise BadFileError("damaged file: the stack is not a whole number of words")
+    words = unpack_words(payload, start + _EXCESS.size)
     (excess,) = _EXCESS.unpack_from(payload, start)
-    words = np.frombuffer(payload, dtype="<u4", offset=start + _EXCESS.size)
-    return Stack(words.astype(np.uint32), bits_back, excess)
+    return Stack(words, bits_back, excess)
 
 
 def _pack_metadata(name: str, block: bytes) -> bytes:

@@ -1,32 +1,20 @@
 """The `.vlaa` container: a set of small images of one size as one file.
 
 Version 2 ends with the stack, so that a cut file is seen, and its checksum covers the header, too.
-Files of version 1 are read for ever. Only this file and `vlaec.coding.chunks` know its bytes, and
-`docs/FORMAT.md` says the same.
+Files of version 1 are read for ever. Only this file and `coding.layout` with its `coding.chunks`
+know its bytes, and `docs/FORMAT.md` says the same.
 """
 
 from __future__ import annotations
 
 import struct
 import unicodedata
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..coding.chunks import (
-    CRC_SIZE,
-    check_header,
-    chunk_size,
-    expand,
-    find_chunks,
-    pack_varint,
-    read_chunks,
-    seal,
-    squeeze,
-    unpack_varint,
-    write_chunk,
-)
+from ..coding.chunks import expand, pack_varint, squeeze, unpack_varint
+from ..coding.layout import Layout, pack_words, unpack_words
 from ..errors import BadFileError, UsageError
 from ..limits import MAX_VALUES
 
@@ -45,6 +33,7 @@ _DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789\u00b9\u00b2\u00b3"
 }
 _NAMES = {b"S": "stack", b"Q": "steps", b"n": "names"}
+_LAYOUT = Layout(".vlaa", MAGIC, VERSION, _HEADER, _NAMES, stack=b"S", content="images")
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class Header:
         Args:
             content: the images (lossless) or z (lossy), as the codec lays them out.
         """
-        return zlib.crc32(content, 0 if self.version == 1 else zlib.crc32(_fixed(self)[:-4]))
+        return _LAYOUT.checksum(_fixed(self), content)
 
 
 @dataclass(frozen=True)
@@ -152,33 +141,27 @@ class Info:
 
 def pack(archive: Archive) -> bytes:
     """Serialise. Raises UsageError when the names exceed 64 MiB."""
-    parts = []
+    chunks = {b"S": _pack_stack(archive.stack)}
     if archive.steps is not None:
-        parts.append(write_chunk(b"Q", archive.steps))
+        chunks[b"Q"] = archive.steps
     if archive.names is not None:
         block = "\0".join(archive.names).encode()
         if len(block) > MAX_NAMES:
             raise UsageError(f"the names of the images exceed {MAX_NAMES} bytes")
-        parts.append(write_chunk(b"n", squeeze(block)))
-    stack = write_chunk(b"S", _pack_stack(archive.stack))
-    parts.insert(0 if archive.header.version == 1 else len(parts), stack)
-    return b"".join([seal(_fixed(archive.header)), *parts])
+        chunks[b"n"] = squeeze(block)
+    return _LAYOUT.write(_fixed(archive.header), chunks)
 
 
 def unpack(data: bytes) -> Archive:
     """Parse a whole file. Raises BadFileError on anything that `pack` would not have written."""
-    return _unpack(*_parse(data))
+    return _unpack(_unpack_header(data), _LAYOUT.read(data))
 
 
 def info(data: bytes) -> Info:
     """What a `.vlaa` file holds, without decoding its images. Raises BadFileError."""
-    header, chunks = _parse(data)
-    archive = _unpack(header, chunks)
-    sizes = {"header": _HEADER.size + CRC_SIZE}
-    for kind, payload in chunks.items():
-        name = _NAMES.get(kind, "unknown")
-        sizes[name] = sizes.get(name, 0) + chunk_size(payload)
-    return Info(header, header.version, archive.stack, sizes, len(data))
+    header, chunks = _unpack_header(data), _LAYOUT.read(data)
+    stack = _unpack(header, chunks).stack
+    return Info(header, header.version, stack, _LAYOUT.sizes(chunks), len(data))
 
 
 def salvage(data: bytes) -> tuple[Archive, list[str]]:
@@ -187,9 +170,7 @@ def salvage(data: bytes) -> tuple[Archive, list[str]]:
     Raises BadFileError when the header, the stack or a lossy archive's steps are damaged.
     """
     header = _unpack_header(data)
-    chunks, lost = find_chunks(data, _HEADER.size + CRC_SIZE, _NAMES)
-    if b"S" not in chunks or (header.lossy and b"Q" not in chunks):
-        raise BadFileError("damaged file: nothing can be saved of its images")
+    chunks, lost = _LAYOUT.find(data, *([b"Q"] if header.lossy else []))
     try:
         return _unpack(header, chunks), lost
     except BadFileError:
@@ -232,18 +213,8 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def _parse(data: bytes) -> tuple[Header, dict[bytes, bytes]]:
-    """Header and payloads by chunk type, all CRCs checked."""
-    header = _unpack_header(data)
-    last = None if header.version == 1 else b"S"
-    chunks = read_chunks(data, _HEADER.size + CRC_SIZE, _NAMES, last)
-    if b"S" not in chunks:
-        raise BadFileError("truncated file: the images' data is missing")
-    return header, chunks
-
-
 def _unpack_header(data: bytes) -> Header:
-    version = check_header(data, MAGIC, VERSION, _HEADER.size, ".vlaa")
+    version = _LAYOUT.read_version(data)
     _, _, flags, count, height, width, model_id, seed, crc = _HEADER.unpack_from(data)
     if flags & ~(_COLOUR | _LOSSY):
         raise BadFileError("the file uses flags of a newer vlaec")
@@ -277,8 +248,7 @@ def _fixed(header: Header) -> bytes:
 def _pack_stack(stack: Stack) -> bytes:
     excess = max(-(2**31) + 1, min(2**31 - 1, stack.excess))
     numbers = (stack.initial, len(stack.blocks), *stack.blocks)
-    words = np.ascontiguousarray(stack.words, dtype="<u4").tobytes()
-    return _EXCESS.pack(excess) + b"".join(map(pack_varint, numbers)) + words
+    return _EXCESS.pack(excess) + b"".join(map(pack_varint, numbers)) + pack_words(stack.words)
 
 
 def _unpack_stack(payload: bytes) -> Stack:
@@ -293,10 +263,7 @@ def _unpack_stack(payload: bytes) -> Stack:
     for _ in range(count):
         size, start = unpack_varint(payload, start, "size of a block")
         blocks.append(size)
-    if (len(payload) - start) % 4:
-        raise BadFileError("damaged file: the stack is not a whole number of words")
-    words = np.frombuffer(payload, dtype="<u4", offset=start)
-    return Stack(words.astype(np.uint32), initial, excess, tuple(blocks))
+    return Stack(unpack_words(payload, start), initial, excess, tuple(blocks))
 
 
 def _unpack_names(payload: bytes | None, header: Header) -> tuple[str, ...] | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
-from ...coding.settings import settings
+from ...coding.settings import Settings
 from ...networks.config import PRESETS, PhotoConfig
 from .terms import TERMS
 
@@ -33,8 +33,10 @@ OLD_CROPS = {"vgg_crops": "vgg_lpips", "likelihood_crops": "nll"}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Settings):
     """How a photo model is trained. Progress p runs from 0 to 1 over the budget."""
+
+    KIND: ClassVar[str] = "recipe"
 
     model: PhotoConfig = field(default_factory=PhotoConfig)
     batch: int = 8  # crops per step and process
@@ -85,12 +87,9 @@ class Recipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.optimiser not in OPTIMISERS:
-            raise ValueError(f"optimiser must be one of {', '.join(OPTIMISERS)}")
-        if self.start not in STARTS:
-            raise ValueError(f"start must be one of {', '.join(STARTS)}")
-        if self.texture_start not in TEXTURE_STARTS:
-            raise ValueError(f"texture_start must be one of {', '.join(TEXTURE_STARTS)}")
+        self.check_choice("optimiser", OPTIMISERS)
+        self.check_choice("start", STARTS)
+        self.check_choice("texture_start", TEXTURE_STARTS)
         lowest, highest = self.qualities
         if not 0 <= lowest <= highest <= 1:
             raise ValueError("qualities must be a range within 0 to 1")
@@ -115,19 +114,10 @@ class Recipe:
         """Names of all losses of any stage."""
         return {*self.stage_weights(last=False), *self.stage_weights(last=True)}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """Inverse of `to_dict`; what is not given has its default.
-
-        Raises:
-            ValueError: an unknown field, or a value that cannot be.
-        """
-        own = settings(cls, _by_name(values), "recipe")
-        return cls(**own | {"model": PhotoConfig.from_dict(values.get("model", {}))})
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """As of any settings; also of older recipes."""
+        return super().from_dict(_by_name(values))
 
 
 def _by_name(values: Any) -> dict[str, Any]:
@@ -155,13 +145,8 @@ _STAGED = Recipe(
     weights={"lpips": 6.0, "energy": 0.6, "log_mse": 0.02, "nll": 0.01},
 )
 
-# One residual block more than `small` at strides 4 and 16: it may start from it (`--init`).
+# One residual block more than `small` at strides 4 and 16.
 _DEEP = replace(PRESETS["small"], analysis_depth=(3, 2, 3), synthesis_depth=(4, 3, 3))
-
-# Dissimilarity beside the MSE makes files larger at equal lambda; and where the two meet, those of
-# the first were smaller by a fifth. Hence lambdas of their own.
-_LOW = replace(_DEEP, lambda_min=0.0001, lambda_max=0.9)
-_HIGH = replace(_DEEP, lambda_min=0.00018, lambda_max=0.106)
 
 # Weights with which texture is trained as a distribution: none of them punishes another sample, but
 # LPIPS, and the energy score pays for it. The small ones mend single faults: coloured pixels
@@ -174,45 +159,6 @@ _SAMPLED = {
     "lattice": 0.02,
     "nll": 0.03,
 }
-
-# Structure and texture together, with a little of the texture's gradient for z, then the texture
-# (stage C). Sizes and rates are those for a finished model (`--init`), to make it better for a part
-# of the qualities.
-_TUNED = replace(
-    _STAGED,
-    model=_DEEP,
-    optimiser="soap",
-    learning_rate=5e-4,
-    warmup_steps=60,
-    batch=16,
-    ema=0.995,
-    sampler_from=0.0,
-    structure_until=0.5,
-    texture_crop=96,
-    texture_crops=6,
-    encoder_share=0.25,
-    drawn=1 / 16,
-    heat=1.43,
-    weights={
-        "lpips": 6.0,
-        "vgg_lpips": 4.0,
-        "nll": 0.01,
-        "energy": 1.4,
-        "variance": 0.7,
-        "lattice": 0.45,
-        "log_mse": 0.02,
-        "ms_ssim": 1000.0,
-    },
-    crops={"vgg_lpips": 3, "nll": 6},
-)
-
-_SAMPLED_C = replace(
-    _TUNED,
-    structure_until=0.0,
-    heat=1.25,
-    weights=_SAMPLED,
-    crops={"maps": 6, "nll": 6},
-)
 
 # One model for all qualities, for minutes on a GPU (`bin/train-gpu`): stage A from the principal
 # components, with large batches; then stages B and C from what it leaves.
@@ -240,22 +186,32 @@ RECIPES: dict[str, Recipe] = {
         model=PRESETS["tiny"], batch=2, crop=64, texture_crop=32, warmup_steps=5, ema=0.9
     ),
     "small": replace(_STAGED, model=PRESETS["small"], texture_crop=96),
-    "small-low": replace(_TUNED, qualities=(0.0, 0.48), model=_LOW),
-    "small-high": replace(_TUNED, qualities=(0.42, 1.0), model=_HIGH),
     "base": replace(
-        _TUNED,
+        _STAGED,
         model=PRESETS["base"],
-        optimiser="adam",
-        learning_rate=7e-4,
         warmup_steps=200,
-        sampler_from=0.6,
-        structure_until=0.6,
-        jacobi_steps=8,
         batch=32,
         crop=256,
-        texture_crop=128,
-        crops={"vgg_lpips": 8},
         ema=0.9995,
+        sampler_from=0.6,
+        structure_until=0.6,
+        texture_crop=128,
+        texture_crops=6,
+        encoder_share=0.25,
+        jacobi_steps=8,
+        drawn=1 / 16,
+        heat=1.43,
+        weights={
+            "lpips": 6.0,
+            "vgg_lpips": 4.0,
+            "nll": 0.01,
+            "energy": 1.4,
+            "variance": 0.7,
+            "lattice": 0.45,
+            "log_mse": 0.02,
+            "ms_ssim": 1000.0,
+        },
+        crops={"vgg_lpips": 8},
     ),
     "one": _ONE,
     "one-texture": replace(
@@ -272,12 +228,5 @@ RECIPES: dict[str, Recipe] = {
         weights={name: 3 * weight for name, weight in _SAMPLED.items()} | {"ms_ssim": 1000.0},
         crops={"maps": 16},
         jacobi_steps=12,
-    ),
-    # Stage C alone, from the weights of `small-low` or `small-high`: what chance decides.
-    "small-low-sampled": replace(
-        _SAMPLED_C, qualities=(0.0, 0.48), model=replace(_LOW, temperature=1.0)
-    ),
-    "small-high-sampled": replace(
-        _SAMPLED_C, qualities=(0.42, 1.0), model=replace(_HIGH, temperature=1.0)
     ),
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
-from ...coding.settings import settings
+from ...coding.settings import Settings
 from ...networks.set_config import SET_PRESETS, SetConfig
 from .data import DATASETS
 
 
 @dataclass(frozen=True)
-class SetRecipe:
+class SetRecipe(Settings):
     """How a set model is trained. Progress runs from 0 to 1 over the budget."""
+
+    KIND: ClassVar[str] = "recipe"
 
     model: SetConfig = field(default_factory=SetConfig)
     dataset: str = "mnist-static"
@@ -43,22 +45,7 @@ class SetRecipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.dataset not in DATASETS:
-            raise ValueError(f"dataset must be one of {', '.join(DATASETS)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SetRecipe:
-        """Inverse of `to_dict`; what is not given has its default.
-
-        Raises:
-            ValueError: an unknown field.
-        """
-        own = settings(cls, values, "recipe")
-        return cls(**own | {"model": SetConfig.from_dict(values.get("model", {}))})
+        self.check_choice("dataset", DATASETS)
 
 
 TINY = SetRecipe(batch=16, warmup_steps=5, ema=0.9, bfloat16=False, validation_images=16)
