@@ -1,4 +1,4 @@
-"""The README's pictures: squares of photographs as original, AVIF at its best, texture 0, default.
+"""Squares of photographs side by side: original, other codecs, texture 0, default texture.
 
     python -m benchmarks.figure FILE:X,Y ... --bpp 0.15 --out docs/photo.jpg
 
@@ -18,23 +18,25 @@ from vlaec.bench.codecs import make_codec
 from vlaec.bench.search import bits_per_pixel, match_rate
 
 LABEL, GAP = 22, 4  # pixels
+NAMES = {"avif:best": "AVIF", "vvc": "VVC"}
 
 
-def panels(image: np.ndarray, bpp: float) -> dict[str, np.ndarray]:
+def panels(image: np.ndarray, bpp: float, others: list[str]) -> dict[str, np.ndarray]:
     """Captions and pictures [H, W, 3] of one row."""
-    avif, vlaec = make_codec("avif:best"), make_codec("vlaec")
-    _, theirs = match_rate(avif, image, bpp)
-    _, ours = match_rate(vlaec, image, bpp)
 
     def size(data: bytes) -> str:
         return f"{len(data) / 1000:.1f} kB, {bits_per_pixel(data, image):.2f} bpp"
 
-    return {
-        "original": image,
-        f"AVIF, {size(theirs)}": avif.decode(theirs),
-        f"vlaec, {size(ours)}, texture 0": vlaec.decoders()["vlaec texture=0"](ours, 1),
-        "the same file, with texture": vlaec.decode(ours),
-    }
+    found = {"original": image}
+    for name in others:
+        codec = make_codec(name)
+        _, theirs = match_rate(codec, image, bpp)
+        found[f"{NAMES.get(name, name)}, {size(theirs)}"] = codec.decoders()[name](theirs, 1)
+    vlaec = make_codec("vlaec")
+    _, ours = match_rate(vlaec, image, bpp)
+    plain, textured = vlaec.decoders()["vlaec texture=0"], vlaec.decoders()["vlaec"]
+    found[f"vlaec, {size(ours)}, texture 0"] = plain(ours, 1)
+    return found | {"the same file, with texture": textured(ours, 1)}
 
 
 def main() -> None:
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("photographs", nargs="+", metavar="FILE:X,Y")
     parser.add_argument("--side", type=int, default=240, help="of the squares, in pixels")
     parser.add_argument("--bpp", type=float, default=0.15)
+    parser.add_argument("--codecs", default="avif:best", help="the others, as in `vlaec bench`")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     side: int = args.side
@@ -51,7 +54,7 @@ def main() -> None:
         name, _, corner = photograph.rpartition(":")
         x, y = map(int, corner.split(","))
         with Image.open(name) as image:
-            row = panels(np.array(image.convert("RGB")), args.bpp)
+            row = panels(np.array(image.convert("RGB")), args.bpp, args.codecs.split(","))
         rows.append({text: p[y : y + side, x : x + side] for text, p in row.items()})
     width, height = len(rows[0]) * (side + GAP) - GAP, len(rows) * (side + LABEL)
     sheet = Image.new("RGB", (width, height), "white")

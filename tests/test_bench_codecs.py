@@ -16,7 +16,7 @@ from vlaec.images import Picture
 from vlaec.photo.codec import encode
 
 LOSSY = ["jpeg", "jpeg:444", "jpegli", "webp", "avif", "avif:420", "avif:best"]
-LOSSY += ["jxl", "hevc", "vvc"]
+LOSSY += ["jxl", "hevc", "vvc", "vvc:psnr"]
 LOSSLESS = ["png", "webp:lossless", "jxl:lossless"]
 
 
@@ -84,7 +84,7 @@ def test_kodak_agrees_with_known_numbers(
 @pytest.mark.parametrize(
     "wrong",
     [
-        *("tiff", "avif:411", "png:fast", "webp:near", "jxl:x", "jpeg:1"),
+        *("tiff", "avif:411", "png:fast", "webp:near", "jxl:x", "jpeg:1", "vvc:fast", "hevc:x"),
         *("vlaec:effort=x", "vlaec:effort=", "vlaec:small+tiny"),
     ],
 )

@@ -17,7 +17,7 @@ from vlaec.images import Picture
 from vlaec.photo.codec import Codec, load_codec
 from vlaec.photo.container import unpack
 
-from . import spectrum
+from . import octaves, spectrum
 from .render import Layers, SizeSearch, bits_per_pixel, read_layers, sample, sample_in_parallel
 from .repetition import Repetition, excess, repetition
 from .residuals import Tally
@@ -27,8 +27,8 @@ MEAN, FULL, DEFAULT, AVIF = "texture 0", "texture 1", "default", "AVIF"
 ROWS = (*(f"texture {strength:g}" for strength in STRENGTHS), DEFAULT, AVIF)
 TEMPERATURES = (0.7, 1.0)  # of the samples whose residuals are counted
 JACOBI_STEPS = 3
-# DISTS and the Frechet distance look at this much of the middle (either way up): VGG16 on whole
-# pictures would take three quarters of the time.
+# DISTS, Wasserstein distortion and the Frechet distance look at this much of the middle (either way
+# up): VGG16 on whole pictures would take three quarters of the time.
 CENTRE = (384, 512)
 
 
@@ -74,6 +74,8 @@ class Sampling:
     # LPIPS of full texture: pixel after pixel, and after JACOBI_STEPS parallel steps.
     free: list[float] = field(default_factory=list)
     parallel: list[float] = field(default_factory=list)
+    # Of full texture, by octave, see `octaves.chance`.
+    chance: list[dict[str, np.ndarray]] = field(default_factory=list)
 
 
 class Scorer:
@@ -81,8 +83,8 @@ class Scorer:
 
     def __init__(self, weights: Path | None, whole: bool) -> None:
         self.whole = whole
-        self.psnr, self.lpips, self.dists = (
-            PAIRS[name].load(weights) for name in ("psnr", "lpips", "dists")
+        self.psnr, self.lpips, self.dists, self.wd = (
+            PAIRS[name].load(weights) for name in ("psnr", "lpips", "dists", "wd")
         )
         self.patches = load_patch_features(weights)
 
@@ -102,6 +104,7 @@ class Scorer:
             "psnr": self.psnr(original.rgb, picture),
             "lpips": self.lpips(original.rgb, picture),
             "dists": self.dists(original.centre, centre),
+            "wd": self.wd(original.centre, centre),
             "spectrum": spectrum.distance(original.spectrum, power),
             "lattice": excess(original.repetition, repetition(picture)),
         }
@@ -221,9 +224,14 @@ class Study:
         own = codec.sampler.temperature
         sampling.true.add(truth.numpy() * 255)
         for temperature in TEMPERATURES:
-            if temperature != own:
-                residual = sample(codec, layers, temperature)
-            sampling.sampled.setdefault(temperature, Tally()).add(residual.numpy() * 255)
+            other = residual if temperature == own else sample(codec, layers, temperature)
+            sampling.sampled.setdefault(temperature, Tally()).add(other.numpy() * 255)
+        seeded = sample(codec, layers._replace(key=layers.key ^ 1 << 32), own)
+        plain, first, second = (
+            layers.picture(r, strength)
+            for r, strength in ((residual, 0), (residual, 1), (seeded, 1))
+        )
+        sampling.chance.append(octaves.chance(plain, first, second))
         parallel = sample_in_parallel(codec, layers, own, JACOBI_STEPS)
         distance = self.scorer.lpips(self.original.rgb, layers.picture(parallel, 1))
         sampling.parallel.append(_numbers({"lpips": distance})["lpips"])

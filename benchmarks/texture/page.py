@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from . import octaves
 from .measure import AVIF, CENTRE, DEFAULT, JACOBI_STEPS, MEAN, ROWS
 from .residuals import BLOCK, CALM
 
-_METRICS = {"psnr": 2, "lpips": 3, "dists": 3, "fd": 2, "spectrum": 2, "lattice": 1}  # digits
+_METRICS = {
+    "psnr": 2,
+    "lpips": 3,
+    "dists": 3,
+    "wd": 3,
+    "fd": 2,
+    "spectrum": 2,
+    "lattice": 1,
+}  # digits
 
 
 def write_page(results: dict[str, Any], command: str) -> str:
@@ -28,8 +37,8 @@ def write_page(results: dict[str, Any], command: str) -> str:
                 f"```\n{command}\n```",
                 "All metrics are of 8-bit pictures. AVIF's quality (libavif, speed 6, 4:4:4; whole "
                 "numbers) was searched for the rate, that of every file for the size of AVIF's. "
-                "DISTS and the Frechet distance (VGG16 relu3_3 over 64x64 patches) are of "
-                f"{whole}. "
+                "DISTS, WD (Wasserstein distortion, sigma 8) and the Frechet distance (VGG16 "
+                f"relu3_3 over 64x64 patches) are of {whole}. "
                 "*Spectrum*: mean distance of the radially averaged log power spectrum from the "
                 "original's, in dB. *Lattice*: how much more the luma repeats every 2, 4 and 8 "
                 "pixels than the original's (variance, over the positions within a period, of "
@@ -75,7 +84,7 @@ def _rate(rate: str, values: dict[str, Any]) -> str:
         for row in ROWS
     ]
     return title + _table(
-        ["", "PSNR", "LPIPS", "DISTS", "Frechet", "Spectrum", "Lattice"],
+        ["", "PSNR", "LPIPS", "DISTS", "WD", "Frechet", "Spectrum", "Lattice"],
         rows,
     )
 
@@ -92,11 +101,11 @@ def _changes(results: dict[str, Any]) -> str:
                     f"{default['psnr'] - other['psnr']:+.2f}",
                     *(
                         f"{100 * (default[metric] / other[metric] - 1):+.0f} %"
-                        for metric in ("lpips", "dists", "fd", "spectrum")
+                        for metric in ("lpips", "dists", "wd", "fd", "spectrum")
                     ),
                 ]
             )
-    return _table(["", "PSNR", "LPIPS", "DISTS", "Frechet", "Spectrum"], rows)
+    return _table(["", "PSNR", "LPIPS", "DISTS", "WD", "Frechet", "Spectrum"], rows)
 
 
 def _choices(results: dict[str, Any]) -> str:
@@ -139,10 +148,24 @@ def _residuals(results: dict[str, Any]) -> list[str]:
         f"Drift: absolute means of {BLOCK}x{BLOCK} blocks of the residual. An outbreak is a block "
         f"beyond {100 * CALM:g} % of the true residual's.",
         _table(["", f"50 / 99 / {100 * CALM:g} / 100 % quantile", "outbreaks"], drifts),
+        "What another seed draws differently, by octave of luma, in cycles per pixel: root mean "
+        "squares in grey levels, and chance's share of the texture.",
+        chance_table(results["chance"]),
         f"LPIPS of full texture sampled pixel after pixel: {results['free_lpips']:.4f}; after "
         f"{JACOBI_STEPS} parallel steps with the same noise, a cheaper stand-in for training: "
         f"{results['parallel_lpips']:.4f}. Gap {gap:+.1f} %.",
     ]
+
+
+def chance_table(chance: dict[str, Any], prefix: str = "") -> str:
+    """What `octaves.shares` found, as rows."""
+    rows = [
+        [f"{prefix}{key}", *(f"{value:.2f}" for value in values)]
+        for key, values in chance["rms"].items()
+    ]
+    shares = [f"{value:.0%}" for value in (*chance["share_by_octave"], chance["share"])]
+    rows.append([f"{prefix}share", *shares])
+    return _table(["", *octaves.NAMES, "all"], rows)
 
 
 def _sheets(results: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vlaec.metrics.perceptual import frechet_distance
 
+from . import octaves
 from .measure import DEFAULT, MEAN, ROWS, STRENGTHS, Original, Sampling, Shot
 from .residuals import compare
 
@@ -30,6 +31,7 @@ def summarise(originals: Sequence[Original], shots: Shots, sampling: Sampling) -
                 for temperature, tally in sampling.sampled.items()
             },
         },
+        "chance": octaves.shares(sampling.chance),
         "free_lpips": float(np.mean(sampling.free)),
         "parallel_lpips": float(np.mean(sampling.parallel)),
         "photos": {name: _photo(by_rate) for name, by_rate in shots.items()},

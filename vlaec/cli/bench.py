@@ -87,7 +87,7 @@ _FOLDER = click.Path(exists=True, path_type=Path)
     show_default=True,
     callback=_words,
     help="vlaec[:MODEL], jpeg[:444|baseline|progressive], jpegli, webp[:lossless], "
-    "avif[:420|best], jxl[:lossless], hevc, vvc, png.",
+    "avif[:420|best], jxl[:lossless], hevc, vvc[:psnr], png.",
 )
 @click.option(
     "--metrics",

@@ -1,0 +1,1 @@
+"""What chance decides in the texture, and what it is worth beside other codecs at equal bytes."""
