@@ -1,10 +1,11 @@
-"""How long compressing and decompressing take, and how much memory a large picture needs.
+"""How long a photograph takes: whole commands, and calls within a process.
 
-    python -m benchmarks.speed --threads 2 --out benchmarks/results/speed.json [IMAGE ...]
+    python -m benchmarks.speed --out benchmarks/results/speed.json
 
-Times are medians over repetitions in one process, model loading and start-up excluded. Memory is
-the peak resident size of a process of its own. Without IMAGE the repository's photograph is tiled
-to 768x512; the large picture is always made from it.
+Commands are run on the repository's photograph, in turn, each followed by the start of Python with
+numpy alone, which tells machines of different speed apart. Calls are those of a process that has
+made some: 768x512, with one thread and with two. All figures are medians. Memory, and larger
+pictures, are in `benchmarks.memory`.
 """
 
 from __future__ import annotations
@@ -15,99 +16,110 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from benchmarks.common import command, machine, tiled_photo, write
+from benchmarks.common import PHOTO, command, tiled_photo, write
 from vlaec import zoo
-from vlaec.images import Picture
 from vlaec.photo import codec, container
 
-LARGE = (3000, 4000)
+QUALITY = 50
+# Calls before the first that is measured: memory is still being taken in them.
+WARM_UP = 2
+VLAEC = [sys.executable, "-m", "vlaec"]
+
+Seconds = dict[str, float]  # of the processor, and of the clock
 
 
-def median_seconds(job: Callable[[], object], repetitions: int) -> float:
-    """Median duration of `job` after one unmeasured call."""
-    job()
-    times = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        job()
-        times.append(time.perf_counter() - start)
-    return round(statistics.median(times), 3)
-
-
-def measure(pictures: list[Picture], quality: float, repetitions: int) -> dict[str, float]:
-    """Median seconds per picture of the three jobs."""
-    own = codec.load_codec(zoo.find(quality=quality).id)
-    rows: dict[str, list[float]] = {"compress": [], "decompress": [], "texture 0": []}
-    for picture in pictures:
-        parsed = container.unpack(own.encode(picture, quality))
-        jobs: dict[str, Callable[[], object]] = {
-            "compress": lambda p=picture: own.encode(p, quality),
-            "decompress": lambda c=parsed: own.decode(c, texture=1.0),
-            "texture 0": lambda c=parsed: own.decode(c, texture=0.0),
+def processes(rounds: int) -> dict[str, Seconds]:
+    """Of whole commands."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, picture = Path(folder, "photo.vlae"), Path(folder, "photo.png")
+        commands = {
+            "numpy": [sys.executable, "-c", "import numpy"],
+            "compress": [*VLAEC, "compress", "--force", str(PHOTO), "-o", str(file)],
+            "info": [*VLAEC, "info", str(file)],
+            "decompress": [*VLAEC, "decompress", "--force", str(file), "-o", str(picture)],
         }
-        for name, job in jobs.items():
-            rows[name].append(median_seconds(job, repetitions))
-    return {name: statistics.median(times) for name, times in rows.items()}
+        taken: dict[str, list[Seconds]] = {name: [] for name in commands}
+        for round_ in range(rounds + 1):
+            for name, words in commands.items():
+                seconds = _process(words)
+                if round_:  # the first finds files that are not cached
+                    taken[name].append(seconds)
+    return {name: _medians(times) for name, times in taken.items()}
 
 
-def peak_memory(job: str, threads: int) -> dict[str, float]:
-    """Peak resident gigabytes and seconds of one large job in a process of its own."""
-    call = [sys.executable, "-m", "benchmarks.speed", "--job", job, "--threads", str(threads)]
-    out = subprocess.run(call, capture_output=True, text=True, check=True)
-    result: dict[str, float] = json.loads(out.stdout)
-    return result
-
-
-def large_job(job: str) -> None:
-    """Compress, or compress and decompress, a picture of 12 megapixels; print time and peak."""
-    import resource
-
-    own = codec.load_codec(zoo.find().id)
-    path = Path(__file__).with_name(".large.vlae")
+def _process(words: list[str]) -> Seconds:
     start = time.perf_counter()
-    if job == "compress":
-        path.write_bytes(own.encode(tiled_photo(*LARGE), 50))
-    else:
-        own.decode(container.unpack(path.read_bytes()), texture=1.0)
-        path.unlink()
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"seconds": round(seconds, 2), "peak_gigabytes": round(peak, 2)}))
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(words)} failed")
+    return {"cpu": used.ru_utime + used.ru_stime, "clock": time.perf_counter() - start}
+
+
+def calls(rounds: int) -> dict[str, dict[str, Seconds]]:
+    """Of calls in a process, by the number of its threads."""
+    taken: dict[str, list[dict[str, Seconds]]] = {"1": [], "2": []}
+    for _ in range(rounds):  # in turn: a machine's speed changes
+        for threads, found in taken.items():
+            out = subprocess.run(
+                [sys.executable, "-m", "benchmarks.speed", "--inside"],
+                env={**os.environ, "VLAEC_THREADS": threads},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            found.append(json.loads(out.stdout))
+    return {
+        threads: {name: _medians([row[name] for row in found]) for name in found[0]}
+        for threads, found in taken.items()
+    }
+
+
+def inside(repetitions: int) -> dict[str, Seconds]:
+    """Of calls in this process."""
+    own, picture = codec.load_codec(zoo.find(quality=QUALITY).id), tiled_photo(512, 768)
+    parsed = container.unpack(own.encode(picture, QUALITY))
+    jobs: dict[str, Callable[[], object]] = {
+        "compress": lambda: own.encode(picture, QUALITY),
+        "decompress": lambda: own.decode(parsed, texture=1.0),
+        "texture 0": lambda: own.decode(parsed, texture=0.0),
+    }
+    return {name: _call(job, repetitions) for name, job in jobs.items()}
+
+
+def _call(job: Callable[[], object], repetitions: int) -> Seconds:
+    times: list[Seconds] = []
+    for _ in range(WARM_UP + repetitions):
+        cpu, clock = time.process_time(), time.perf_counter()
+        job()
+        times.append({"cpu": time.process_time() - cpu, "clock": time.perf_counter() - clock})
+    return _medians(times[WARM_UP:])
+
+
+def _medians(times: list[Seconds]) -> Seconds:
+    return {kind: round(statistics.median(t[kind] for t in times), 3) for kind in times[0]}
 
 
 def main() -> None:
     """Measure and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("images", nargs="*", type=Path)
-    parser.add_argument("--quality", type=float, default=50)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--job", choices=["compress", "decompress"], help=argparse.SUPPRESS)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    os.environ["VLAEC_THREADS"] = str(args.threads)
-    if args.job:
-        large_job(args.job)
+    if args.inside:
+        print(json.dumps(inside(args.rounds)))
         return
-    pictures = []
-    for path in args.images:
-        with Image.open(path) as image:
-            pictures.append(Picture(np.asarray(image.convert("RGB"))))
-    pictures = pictures or [tiled_photo(512, 768)]
     result = {
         "command": command("speed", sys.argv[1:]),
-        "machine": machine(),
-        "model": zoo.find(quality=args.quality).name,
-        "pictures": [f"{p.width}x{p.height}" for p in pictures],
-        "median_seconds": measure(pictures, args.quality, args.repetitions),
-        "4000x3000": {job: peak_memory(job, args.threads) for job in ("compress", "decompress")},
+        "model": zoo.find(quality=QUALITY).name,
+        "commands": processes(args.rounds),
+        "threads": calls(args.rounds),
     }
     print(json.dumps(result, indent=1))
     if args.out:

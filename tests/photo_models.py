@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import nn
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vlaec.networks import PhotoVLAE
+import numpy as np
+from safetensors.numpy import load_file
+
+from vlaec.networks import PRESETS
 from vlaec.photo.exact_prior import ExactPrior
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vlaec.networks import PhotoVLAE
+
+TINY = PRESETS["tiny"]
+WEIGHTS = Path(__file__).resolve().parent / "golden" / "models" / "tiny.safetensors"
 
 
 def tensors(model: nn.Module) -> dict[str, np.ndarray]:
@@ -17,3 +28,13 @@ def tensors(model: nn.Module) -> dict[str, np.ndarray]:
 def exact_prior(model: PhotoVLAE) -> ExactPrior:
     """The prior of a model that was never saved."""
     return ExactPrior(tensors(model), model.config)
+
+
+def golden_tensors() -> dict[str, np.ndarray]:
+    """The weights of the small trained model that the golden files are made with."""
+    return load_file(WEIGHTS)
+
+
+def golden_prior() -> ExactPrior:
+    """The prior of that model."""
+    return ExactPrior(golden_tensors(), TINY)

@@ -64,6 +64,7 @@ def test_every_model(
     name: str, change: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(CONFIGS[name], **change)
+    pytest.importorskip("torch", reason="makes a model")
     save_model(tmp_path, "other", config)
     monkeypatch.setenv("VLAEC_MODELS", str(tmp_path))
     images = make_images(config, 20)
@@ -207,6 +208,7 @@ def test_arguments_that_make_no_sense() -> None:
 def test_a_model_whose_posterior_cannot_be_coded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="makes a model")
     save_model(tmp_path, "flow", replace(CONFIGS["tiny-binary"], posterior="iaf"))
     monkeypatch.setenv("VLAEC_MODELS", str(tmp_path))
     with pytest.raises(ModelMissingError, match="posterior"):

@@ -16,15 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import load_file, save
 
 import vlaec
 from vlaec import zoo
 from vlaec.errors import BadFileError, ModelMissingError, ModelWarning, UsageError
 from vlaec.images import Picture
-from vlaec.networks import PhotoConfig, PhotoVLAE
 from vlaec.photo import codec, container
-from vlaec.train.onnx_export import write_graphs
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -149,6 +146,12 @@ def test_models_by_name_and_id() -> None:
 
 def test_models_for_some_qualities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two defaults share the dial, files name theirs, and neither is used beyond its own part."""
+    pytest.importorskip("torch", reason="makes models")
+    from safetensors.torch import load_file, save
+
+    from vlaec.networks import PhotoConfig, PhotoVLAE
+    from vlaec.train.onnx_export import write_graphs
+
     source = GOLDEN / "models"
     tensors = load_file(source / "tiny.safetensors")
     card = json.loads((source / "tiny.json").read_text())

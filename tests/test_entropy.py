@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photo_models import exact_prior
+from photo_models import golden_prior
 
 from vlaec.coding.ans import new_stack
 from vlaec.coding.gaussian import Gaussians
 from vlaec.coding.symbols import pop, push
 from vlaec.errors import BadFileError
-from vlaec.networks import PRESETS, PhotoVLAE
 from vlaec.photo.latent_coder import LatentCoder
 
-
-def make_coder() -> LatentCoder:
-    torch.manual_seed(4)
-    model = PhotoVLAE(PRESETS["tiny"]).eval().requires_grad_(False)
-    for network in model.prior.parameters_of:
-        network[-1].weight.normal_(std=0.2)
-    return LatentCoder(exact_prior(model))
-
-
-CODER = make_coder()
+CODER = LatentCoder(golden_prior())
 
 
 def draw_latent(seed: int, height: int, width: int, spread: float) -> np.ndarray:

@@ -7,12 +7,11 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from photo_models import exact_prior
+from photo_models import TINY, exact_prior, golden_prior
 
 from vlaec.coding import exact
 from vlaec.coding.exact import (
@@ -25,15 +24,21 @@ from vlaec.coding.exact import (
     to_grid,
     unshuffle,
 )
-from vlaec.networks import PRESETS, PhotoVLAE
-from vlaec.networks.blocks import level_weights
 from vlaec.photo import exact_prior as prior_module
 from vlaec.photo.exact_prior import ExactPrior
 
+if TYPE_CHECKING:
+    from vlaec.networks import PhotoVLAE
 
-def make_prior(level_path: bool = False) -> tuple[PhotoVLAE, ExactPrior]:
+
+def make_prior(level_path: bool) -> tuple[PhotoVLAE, ExactPrior]:
+    """A random prior, as it is trained and as it is run."""
+    import torch
+
+    from vlaec.networks import PhotoVLAE
+
     torch.manual_seed(3)
-    config = replace(PRESETS["tiny"], level_path=level_path)
+    config = replace(TINY, level_path=level_path)
     model = PhotoVLAE(config).eval().requires_grad_(False)
     for network in model.prior.parameters_of:
         network[-1].weight.normal_(std=0.3)
@@ -44,7 +49,7 @@ def make_prior(level_path: bool = False) -> tuple[PhotoVLAE, ExactPrior]:
 
 def fingerprint() -> str:
     """Hash of every parameter that the prior computes for one random latent."""
-    _, prior = make_prior()
+    prior = golden_prior()
     rng = np.random.default_rng(5)
     z = np.rint(rng.normal(0, 5, (16, 9, 14))).astype(np.int32)
     weights = prior.level_weights(6180)
@@ -109,11 +114,12 @@ def test_order_of_sums_does_not_matter() -> None:
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 1, 1), (4, 40, 90)])
 def test_a_convolution_is_one(kernel: int, shape: tuple[int, int, int]) -> None:
+    torch = pytest.importorskip("torch")
     conv, x = random_conv(6, 5, kernel), on_grid(5, *shape)
     weight = conv.weight.reshape(6, kernel, kernel, 5).transpose(0, 3, 1, 2)
     batch, weights = (torch.from_numpy(a) for a in (x.transpose(1, 0, 2, 3), weight))
     bias = torch.from_numpy(conv.bias[:, 0])
-    plain = F.conv2d(batch, weights, bias, padding=kernel // 2).numpy()
+    plain = torch.nn.functional.conv2d(batch, weights, bias, padding=kernel // 2).numpy()
     assert np.abs(conv(x) - np.clip(plain, -1024, 1024).transpose(1, 0, 2, 3)).max() <= 2**-12
     assert np.array_equal(conv(x) * ACTIVATION_GRID, np.rint(conv(x) * ACTIVATION_GRID))
 
@@ -127,16 +133,20 @@ def test_at_agrees_with_the_whole_plane() -> None:
 
 @pytest.mark.parametrize("factor", [2, 3])
 def test_shuffles_are_torchs(factor: int) -> None:
+    torch = pytest.importorskip("torch")
     x = on_grid(2 * factor**2, 1, 6, 12)
     batch = torch.from_numpy(x).transpose(0, 1)
-    shuffled = F.pixel_shuffle(batch, factor).transpose(0, 1).numpy()
+    shuffled = torch.nn.functional.pixel_shuffle(batch, factor).transpose(0, 1).numpy()
     assert np.array_equal(shuffle(factor)(x), shuffled)
-    back = F.pixel_unshuffle(torch.from_numpy(shuffled).transpose(0, 1), factor)
+    back = torch.nn.functional.pixel_unshuffle(torch.from_numpy(shuffled).transpose(0, 1), factor)
     assert np.array_equal(unshuffle(factor)(shuffled), back.transpose(0, 1).numpy())
 
 
 @pytest.mark.parametrize("level_path", [False, True])
 def test_agrees_with_the_trained_network(level_path: bool) -> None:
+    torch = pytest.importorskip("torch")
+    from vlaec.networks.blocks import level_weights
+
     model, prior = make_prior(level_path)
     rng = np.random.default_rng(1)
     z = np.rint(rng.normal(0, 3, (16, 8, 12))).astype(np.int32)
@@ -167,7 +177,7 @@ def test_agrees_with_the_trained_network(level_path: bool) -> None:
 
 
 def test_a_group_reads_only_what_is_known() -> None:
-    _, prior = make_prior()
+    prior = golden_prior()
     weights = prior.level_weights(5000)
     features = np.zeros((8, 6, 6), np.float32)
     rng = np.random.default_rng(0)
@@ -189,7 +199,7 @@ def test_too_large_weights_are_refused() -> None:
 
 
 def test_level_weights_are_exact_and_complete() -> None:
-    _, prior = make_prior()
+    prior = golden_prior()
     for hundredths in (0, 1, 1999, 2000, 2001, 5000, 9999, 10000):
         weights = prior.level_weights(hundredths)
         assert weights.sum() == 1 and (weights >= 0).all()

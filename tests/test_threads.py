@@ -69,6 +69,39 @@ def test_all_parts_are_done_and_errors_come_back(
         threads.spread(part, range(99, 102))
 
 
+@pytest.mark.parametrize("count", ["1", "2", "3"])
+def test_parts_of_parts_are_done_in_order(count: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More at a time than the pool has threads, each with parts of its own: nothing waits."""
+    monkeypatch.setenv("VLAEC_THREADS", count)
+
+    def whole(index: int) -> list[int]:
+        return threads.spread(lambda part: 10 * index + part, range(3))
+
+    expected = [[10 * index + part for part in range(3)] for index in range(8)]
+    assert threads.spread(whole, range(8)) == expected
+    assert list(threads.ahead(whole, range(8))) == expected
+    assert list(threads.ahead(whole, [])) == []
+
+
+def test_one_part_is_made_ahead_and_none_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLAEC_THREADS", "2")
+    begun: list[int] = []
+    second = threading.Event()
+
+    def part(index: int) -> int:
+        begun.append(index)
+        if index == 1:
+            second.set()
+        return 1 // (5 - index)
+
+    parts = threads.ahead(part, range(9))
+    next(parts)
+    assert second.wait(10) and begun == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        list(parts)
+    assert begun == [0, 1, 2, 3, 4, 5]
+
+
 def test_the_callers_blas_is_as_before_even_when_threads_overlap() -> None:
     before = blas_threads()
     inside, leave = threading.Event(), threading.Event()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from photo_models import tensors
@@ -67,53 +66,6 @@ def test_equals_pixel_by_pixel(receptive_field: str, height: int, width: int) ->
         if height <= BAND:
             trained = WavefrontSampler(cnn, 0.8).sample_batch(part, noise)
             torch.testing.assert_close(trained, expected, atol=2e-6, rtol=1e-4)
-
-
-def test_bands_may_be_sampled_apart() -> None:
-    sampler = make_sampler(make_cnn(), 1.0)
-    features = torch.randn(FEATURES, 2 * BAND + 5, 6).numpy()
-    together = sampler.sample(features, key=5)
-    for band in range(3):
-        rows = slice(band * BAND, (band + 1) * BAND)
-        alone = sampler.sample(features[:, rows], key=5, first_band=band)
-        np.testing.assert_allclose(alone, together[:, rows], atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize("count", ["1", "2", "3"])
-def test_threads_do_not_matter(count: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = make_sampler(make_cnn(), 1.0)
-    features = torch.randn(FEATURES, 2 * BAND + 5, 6).numpy()
-    expected = sampler.sample(features, key=5)
-    monkeypatch.setenv("VLAEC_THREADS", count)
-    np.testing.assert_allclose(sampler.sample(features, key=5), expected, atol=1e-6, rtol=1e-4)
-
-
-def test_the_seed_decides() -> None:
-    sampler = make_sampler(make_cnn(), 1.0)
-    features = torch.randn(FEATURES, 8, 8).numpy()
-    first, again, other = (sampler.sample(features, key=k) for k in (1, 1, 2))
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
-
-
-def test_noise_is_fixed_by_its_definition() -> None:
-    gumbel, logistic = band_noise(key=2**40 + 17, band=3, width=5, mixtures=5)
-    raw = np.random.Philox(key=2**40 + 17, counter=3 << 128).random_raw(2)
-    first = int(raw[0]) & 0xFFFF
-    assert gumbel[0, 0, 0].item() == pytest.approx(
-        -np.log(-np.log((first + 0.5) / 65536)), abs=1e-5
-    )
-    assert gumbel.shape == (BAND, 5, 5) and logistic.shape == (BAND, 5, 3)
-    assert np.abs(logistic).max() <= 5
-    assert abs(logistic.mean()) < 0.1 and abs(gumbel.mean() - 0.577) < 0.1
-
-
-@pytest.mark.parametrize(
-    ("receptive_field", "count"), [("4x2", 4 + 2), ("5x3", 10 + 2), ("7x4", 21 + 3)]
-)
-def test_windows_of_the_paper(receptive_field: str, count: int) -> None:
-    offsets = window_offsets(receptive_field)
-    assert len(offsets) == count
-    assert all(row < 0 or (row == 0 and column < 0) for row, column in offsets)
 
 
 @pytest.mark.parametrize("receptive_field", RECEPTIVE_FIELDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +20,14 @@ from threadpoolctl import ThreadpoolController
 from .errors import UsageError
 
 Part = TypeVar("Part")
+Made = TypeVar("Made")
 
 VARIABLE = "VLAEC_THREADS"
 # More do not pay: parts of the work are done one after the other.
 MOST = 8
 
 _lock = threading.Lock()
+_here = threading.local()  # whether a thread is one of the pool's
 _pool: ThreadPoolExecutor | None = None
 _holders = 0
 _before: list[int] = []  # what BLAS had before the first of them
@@ -71,23 +73,47 @@ def _quota(root: Path) -> int:
         return 2**16
 
 
-def spread(function: Callable[[Part], None], parts: Iterable[Part]) -> None:
-    """Call `function` with each of `parts`, some at a time; an exception is raised again."""
+def spread(function: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made]:
+    """What `function` makes of each of `parts`, in order, some at a time; an exception is raised
+    again.
+
+    Within a part everything is done one after the other: a pool whose threads wait for others of
+    the same pool may wait for ever.
+    """
     work = list(parts)
-    if count() == 1 or len(work) < 2:
-        for part in work:
-            function(part)
+    if count() == 1 or len(work) < 2 or getattr(_here, "worker", False):
+        return [function(part) for part in work]
+    return list(_workers().map(function, work))
+
+
+def ahead(function: Callable[[Part], Made], parts: Iterable[Part]) -> Iterator[Made]:
+    """What `function` makes of each of `parts`, in order; the next one is made while the caller
+    works on the last."""
+    work = list(parts)
+    if count() == 1 or len(work) < 2 or getattr(_here, "worker", False):
+        yield from map(function, work)
         return
-    for _ in _workers().map(function, work):
-        pass
+    made = function(work[0])
+    for part in work[1:]:
+        following = _workers().submit(function, part)
+        try:
+            yield made
+        finally:
+            wait([following])  # also where the caller leaves: nothing runs on behind its back
+        made = following.result()
+    yield made
 
 
 def _workers() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(count(), thread_name_prefix="vlaec")
+            _pool = ThreadPoolExecutor(count(), "vlaec", _begin_worker)
         return _pool
+
+
+def _begin_worker() -> None:
+    _here.worker = True
 
 
 @contextmanager

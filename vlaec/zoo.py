@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -87,6 +86,8 @@ def folders() -> Iterator[Path]:
 @lru_cache(maxsize=1)
 def _distributed() -> list[Path]:
     """Folders of the packages that entry points in the group `vlaec.models` name."""
+    from importlib.metadata import entry_points  # the default model needs none of it
+
     specs = [find_spec(entry.module) for entry in entry_points(group="vlaec.models")]
     found = (path for spec in specs if spec for path in spec.submodule_search_locations or ())
     return [Path(path) for path in found]

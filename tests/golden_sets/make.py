@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from safetensors.torch import save
 
-from vlaec.networks import SET_PRESETS, SetConfig, SetVLAE
+from vlaec.networks import SET_PRESETS, SetConfig
+
+if TYPE_CHECKING:
+    from vlaec.networks import SetVLAE
 
 HERE = Path(__file__).resolve().parent
 MARK = "v2"
@@ -23,6 +25,10 @@ MARK = "v2"
 
 def make_model(config: SetConfig, seed: int = 0) -> SetVLAE:
     """An untrained model whose distributions are anything but flat."""
+    import torch
+
+    from vlaec.networks import SetVLAE
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = SetVLAE(config)
@@ -37,6 +43,8 @@ def make_model(config: SetConfig, seed: int = 0) -> SetVLAE:
 
 def save_model(folder: Path, name: str, config: SetConfig, seed: int = 0) -> None:
     """Weights and card of `make_model`, for $VLAEC_MODELS."""
+    from safetensors.torch import save
+
     model = make_model(config, seed)
     halves = {key: value.half() for key, value in model.state_dict().items()}
     data = save(halves, metadata={"config": json.dumps(config.to_dict())})

@@ -15,7 +15,7 @@ from ..coding.progress import Progress, silent
 from ..errors import ModelMissingError, UsageError
 from ..images import Picture
 from ..networks.config import STRIDE, PhotoConfig
-from ..threads import one_blas_thread
+from ..threads import one_blas_thread, spread
 from .container import Container, Header, Stack, pack, unpack
 from .exact_prior import ExactPrior, PlainPrior
 from .graphs import Graphs
@@ -244,9 +244,8 @@ class Codec:
             ]
             seen = Held(STRIDE, *map(np.concatenate, zip(*windows, strict=True)))
             known = self._known(seen, quality_hundredths)
-            mean, texture = self.graphs.mean(known), self.graphs.texture(known)
-            (picture,) = mean.rows(0, mean.height)
-            detail, features = texture.rows(0, texture.height)
+            both = [self.graphs.mean(known), self.graphs.texture(known)]
+            (picture,), (detail, features) = spread(lambda rows: rows.rows(0, rows.height), both)
             crops = [(crop, 0, index) for index, crop in enumerate(features)]
             with one_blas_thread():
                 sample = self.sampler.sample_crops(crops)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..threads import ahead, spread
 from .sampler import BAND, TextureSampler
 from .strips import Rows
 
@@ -35,16 +36,22 @@ def render(
     """
     height, width = size
     out = np.empty((height, width, 3), np.uint8)
-    rows = max(1, PIXELS_SAMPLED // (BAND * width)) * BAND
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        (picture,) = mean.rows(top, bottom)
-        x = picture[0, :, :, :width] * np.float32(255)
-        if texture is not None:
-            detail, features = (plane[0, :, :, :width] for plane in texture.rows(top, bottom))
+    step = max(1, PIXELS_SAMPLED // (BAND * width)) * BAND
+    tops = range(0, height, step)
 
-            def share(done: float, top: int = top, bottom: int = bottom) -> None:
-                progress((top + done * (bottom - top)) / height)
+    def planes(top: int) -> list[list[np.ndarray]]:
+        def part(rows: Rows) -> list[np.ndarray]:
+            return [plane[0, :, :, :width] for plane in rows.rows(top, min(top + step, height))]
+
+        return spread(part, [mean] if texture is None else [mean, texture])
+
+    for top, ((picture,), *more) in zip(tops, ahead(planes, tops), strict=True):
+        rows = picture.shape[1]
+        x = picture * np.float32(255)
+        for detail, features in more:
+
+            def share(done: float, top: int = top, rows: int = rows) -> None:
+                progress((top + done * rows) / height)
 
             added = sampler.sample(features, key, top // BAND, share)
             added += detail
@@ -52,5 +59,5 @@ def render(
             x += added
         np.rint(x, out=x)
         np.clip(x, 0, 255, out=x)
-        out[top:bottom] = x.transpose(1, 2, 0)
+        out[top : top + rows] = x.transpose(1, 2, 0)
     return out

@@ -2,9 +2,10 @@
 
 With a window that reaches h columns to the right in the rows above, all pixels with the same
 x + (h + 1) y are independent, so an image takes W + (h + 1)(H - 1) steps instead of W H. The image
-is cut into bands of BAND rows that do not see each other, as crops do not in training; the bands of
-a thread take their steps together. The bands are part of the format: a texture does not depend on
-how many of them are sampled at a time. `networks.wavefront` does the same in torch, for training.
+is cut into bands of BAND rows that do not see each other, as crops do not in training; they take
+their steps together, in one thread: two of them wait for the interpreter's lock longer than they
+compute. The bands are part of the format: a texture does not depend on how many of them are sampled
+at a time. `networks.wavefront` does the same in torch, for training.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import threads
 from ..coding.progress import Progress
 from ..coding.window import wavefront_skew, window_offsets
 from ..networks.config import PhotoConfig
@@ -27,6 +27,7 @@ from ..networks.texture import (
     NOISE_BOUND,
     WINDOW_BOUND,
 )
+from ..threads import one_blas_thread
 
 BAND = 128
 CHANNELS = 3
@@ -120,24 +121,13 @@ class TextureSampler:
             key: of the noise, 64 bits.
             progress: told the share of the steps that are done.
         """
-        _, height, width = features.shape
-        residual = np.empty((CHANNELS, height, width), np.float32)
-        bands = -(-height // BAND)
-        groups = np.array_split(np.arange(bands), min(bands, threads.count()))
-
-        def part(group: np.ndarray) -> None:
-            start, stop = int(group[0]), int(group[-1]) + 1
-            rows = slice(start * BAND, min(stop * BAND, height))
-            told = progress if start == 0 else None
-            given = [
-                (features[:, top : min(top + BAND, height)], key, first_band + top // BAND)
-                for top in range(rows.start, rows.stop, BAND)
-            ]
-            residual[:, rows] = self.sample_crops(given, told)
-
-        with threads.one_blas_thread():
-            threads.spread(part, groups)
-        return residual
+        height = features.shape[1]
+        bands = [
+            (features[:, top : top + BAND], key, first_band + top // BAND)
+            for top in range(0, height, BAND)
+        ]
+        with one_blas_thread():
+            return self.sample_crops(bands, progress)
 
     def sample_crops(
         self, crops: list[tuple[np.ndarray, int, int]], progress: Progress | None = None

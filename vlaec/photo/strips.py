@@ -7,17 +7,20 @@ picture is the same as if it had been computed in one piece; small ones are.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+
+from ..threads import spread
 
 # Rows of several planes, [N, C, n, W] each.
 Planes = list[np.ndarray]
 
 # Bytes of one plane of a graph's widest layer, roughly, by which strips are measured.
 STRIP_BYTES = 2**24
-# Cells that are computed side by side.
+# Cells that are computed side by side. Not a matter of threads: rounding depends on it.
 COLUMNS = 2**9
 
 
@@ -67,9 +70,9 @@ class Strips:
             halo: cells around a cell that its value depends on.
             stride: pixels on one side of a cell of what the graph makes.
             cell_bytes: of its widest layer, for one cell.
-            shared: whether several ask for its rows, so that two strips are kept.
+            shared: whether several ask for its rows, maybe at the same time; two strips are kept.
         """
-        self._shared = shared
+        self._shared, self._lock = shared, threading.Lock()
         self.stride = stride
         self.height = source.height * source.stride // stride
         self.width = source.width * source.stride // stride
@@ -85,6 +88,10 @@ class Strips:
 
     def rows(self, top: int, bottom: int) -> Planes:
         """The cells of rows `top` to `bottom`, [1, C, bottom - top, W] each."""
+        with self._lock:
+            return self._rows(top, bottom)
+
+    def _rows(self, top: int, bottom: int) -> Planes:
         size = self._step * self._unit // self.stride
         parts = []
         first, last = top // size, (bottom - 1) // size
@@ -110,8 +117,8 @@ class Strips:
         top, bottom = index * self._step, min((index + 1) * self._step, height)
         above, below = max(0, top - self._halo), min(height, bottom + self._halo)
         seen = self._source.rows(*(self._scaled(n, self._source) for n in (above, below)))
-        parts = []
-        for left in range(0, width, COLUMNS):
+
+        def part(left: int) -> Planes:
             right = min(left + COLUMNS, width)
             before, after = max(0, left - self._halo), min(width, right + self._halo)
             columns = slice(*(self._scaled(n, self._source) for n in (before, after)))
@@ -121,7 +128,9 @@ class Strips:
                 slice(self._scaled(top - above, self), self._scaled(bottom - above, self)),
                 slice(self._scaled(left - before, self), self._scaled(right - before, self)),
             )  # fmt: skip
-            parts.append([plane[inner] for plane in made])
+            return [plane[inner] for plane in made]
+
+        parts = spread(part, range(0, width, COLUMNS))
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(planes, 3) for planes in zip(*parts, strict=True)]
