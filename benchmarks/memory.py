@@ -2,9 +2,9 @@
 
     python -m benchmarks.memory --data DATA --out benchmarks/results/memory.json
 
-DATA is a folder of photographs: a mosaic of them, mirrored where they end, fills each picture. It is
-compressed from a PNG at the default quality and decompressed to one. The peak is that of the whole
-process, interpreter, libraries and picture files included.
+DATA is a folder of photographs: a mosaic of them, mirrored where they end, fills each picture. It
+is compressed from a PNG at the default quality and decompressed to one. The peak is that of the
+whole process, interpreter, libraries and picture files included.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from . import zoo
 from .coding.progress import Progress
 from .errors import BadFileError, UsageError
-from .limits import MAX_PIXELS
+from .limits import MAX_PIXELS, memory_to_decompress, why_too_large
 from .options import CompressOptions, DecompressOptions, whole
 from .target import Target
 
@@ -48,6 +48,7 @@ def compress(
     tone_map: bool = False,
     upright: bool = False,
     max_pixels: int = MAX_PIXELS,
+    max_memory: int | str | None = None,
 ) -> bytes:
     """A picture as a `.vlae` file.
 
@@ -67,6 +68,7 @@ def compress(
         tone_map: turn HDR into SDR instead of refusing it.
         upright: turn the picture as its EXIF block says.
         max_pixels: refuse larger pictures.
+        max_memory: refuse pictures that need more memory, in bytes or as "800M".
 
     Raises:
         VlaecError: an argument out of range, an image that cannot be kept, a missing model.
@@ -83,6 +85,7 @@ def compress(
         tone_map=tone_map,
         upright=upright,
         max_pixels=max_pixels,
+        max_memory=max_memory,
     )
     from .inputs import as_picture, read_options
 
@@ -111,6 +114,7 @@ def decompress(
     seed: int | None = None,
     scale: int = 1,
     max_pixels: int = MAX_PIXELS,
+    max_memory: int | str | None = None,
     as_: str = "pil",
 ) -> Any:
     """The picture in a `.vlae` file.
@@ -122,6 +126,7 @@ def decompress(
         seed: another texture of the same kind, 0..255; None for the file's own.
         scale: 2, 4, 8 or 16 for a preview of half, ... the width and height, without texture.
         max_pixels: refuse larger pictures.
+        max_memory: refuse pictures that need more memory, in bytes or as "800M".
         as_: "pil" for a Pillow image, "numpy" for an array [H, W, 3], with alpha [H, W, 4],
             uint8; "torch" for such a tensor [3 or 4, H, W]; "picture" for a `Picture`.
 
@@ -130,7 +135,7 @@ def decompress(
     """
     if as_ not in KINDS:
         raise UsageError(f"as_ must be one of {', '.join(KINDS)}, not {as_!r}")
-    options = DecompressOptions(texture, seed, scale, max_pixels)
+    options = DecompressOptions(texture, seed, scale, max_pixels, max_memory)
     from .inputs import as_bytes, from_picture
 
     return from_picture(decode(as_bytes(data), options), as_)
@@ -266,9 +271,10 @@ def _search(picture: Picture, options: CompressOptions, progress: Progress) -> b
 def decode(data: bytes, options: DecompressOptions, progress: Progress | None = None) -> Picture:
     """The `Picture` in a `.vlae` file. Raises VlaecError."""
     header = _read(data).header
-    if header.width * header.height > options.max_pixels:
-        size = f"{header.width} x {header.height}"
-        raise BadFileError(f"too large: {size} exceeds the limit of {options.max_pixels} pixels")
+    needed = memory_to_decompress(header.width * header.height)
+    reason = why_too_large(header.width, header.height, options.max_pixels, needed, options.memory)
+    if reason:
+        raise BadFileError(reason)
     from . import preview
     from .photo import codec
 

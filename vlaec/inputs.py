@@ -12,7 +12,6 @@ from PIL import Image
 from . import images
 from .errors import BadImageError, UsageError
 from .images import Picture, ReadOptions
-from .limits import MAX_PIXELS
 from .options import CompressOptions
 
 _READING = ReadOptions()
@@ -30,6 +29,8 @@ def read_options(options: CompressOptions) -> ReadOptions:
         strip=frozenset(options.strip),
         upright=options.upright,
         max_pixels=options.max_pixels,
+        max_memory=options.memory,
+        effort=options.effort,
     )
 
 
@@ -41,13 +42,14 @@ def as_picture(image: Any, reading: ReadOptions = _READING) -> Picture:
         UsageError: a path that cannot be read.
     """
     if isinstance(image, Picture):
+        reading.check_size(image.width, image.height)
         return image
     if isinstance(image, Image.Image):
         return images.from_pillow(image, reading)
     if isinstance(image, np.ndarray):
-        return from_array(image)
+        return from_array(image, reading)
     if _is_tensor(image):
-        return from_array(_tensor_to_array(image))
+        return from_array(_tensor_to_array(image), reading)
     otherwise = BadImageError(f"expected {_TYPES}, not {_name(image)}")
     return images.read(as_bytes(image, otherwise), reading)
 
@@ -74,19 +76,16 @@ def as_bytes(data: Any, otherwise: Exception | None = None) -> bytes:
     raise otherwise or UsageError(f"expected bytes, a path or a binary stream, not {_name(data)}")
 
 
-def from_array(pixels: np.ndarray) -> Picture:
+def from_array(pixels: np.ndarray, reading: ReadOptions = _READING) -> Picture:
     """A picture from [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], uint8 or uint16.
 
-    Raises BadImageError for other shapes and types.
+    Raises BadImageError for other shapes and types, and for a picture beyond the limits.
     """
     channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
     if pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
         shape = list(pixels.shape)
         raise BadImageError(f"an array must be [H, W] or [H, W, 3 or 4], not {shape}")
-    if pixels.size == 0:
-        raise BadImageError("the picture has no pixels")
-    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise BadImageError(f"too large: the limit is {MAX_PIXELS} pixels")
+    reading.check_size(pixels.shape[1], pixels.shape[0])
     if pixels.dtype not in (np.uint8, np.uint16):
         raise BadImageError(f"an array must hold uint8 or uint16, not {pixels.dtype}")
     reduced = pixels.dtype == np.uint16

@@ -35,7 +35,8 @@ class CompressOptions:
     The rest is how the picture is read. `strip`: metadata to leave out, among all, exif, xmp, icc
     and gps, as names or as text with commas; `frame`: index of the frame or page to take;
     `tone_map`: turn HDR into SDR instead of refusing it; `upright`: turn the picture as its EXIF
-    block says; `max_pixels`: refuse larger pictures.
+    block says; `max_pixels`: refuse larger pictures; `max_memory`: refuse pictures that need more
+    bytes of memory, a number or text with a unit, "800M".
     """
 
     quality: float = 50.0
@@ -49,6 +50,7 @@ class CompressOptions:
     tone_map: bool = False
     upright: bool = False
     max_pixels: int = MAX_PIXELS
+    max_memory: int | str | None = None
 
     def __post_init__(self) -> None:
         _set(self, "quality", number("quality", self.quality, 0, 100))
@@ -58,10 +60,7 @@ class CompressOptions:
         aims = [name for name in ("size", "bpp", "target") if getattr(self, name) is not None]
         if len(aims) > 1:
             raise UsageError(f"{aims[0]} and {aims[1]} exclude each other")
-        if isinstance(self.size, str):
-            _set(self, "size", parse_size(self.size))
-        elif self.size is not None:
-            _set(self, "size", whole("size", self.size, 1, 2**40))
+        _set(self, "size", _bytes("size", self.size))
         if self.bpp is not None:
             _set(self, "bpp", number("bpp", self.bpp, 1e-4, 100))
         if isinstance(self.target, str):
@@ -70,6 +69,12 @@ class CompressOptions:
         if self.frame is not None:
             _set(self, "frame", whole("frame", self.frame, 0, 2**31))
         _set(self, "max_pixels", whole("max_pixels", self.max_pixels, 1, MAX_PIXELS))
+        _set(self, "max_memory", _bytes("max_memory", self.max_memory))
+
+    @property
+    def memory(self) -> int | None:
+        """Most bytes of memory; None for any number."""
+        return None if self.max_memory is None else int(self.max_memory)
 
     @property
     def searches(self) -> bool:
@@ -89,13 +94,15 @@ class DecompressOptions:
 
     `texture`: strength of the resampled texture, 0..1, None for the file's own; `seed`: 0..255,
     of that texture, None for the file's own; `scale`: divisor of both sides for a preview without
-    texture, 1 for the picture itself; `max_pixels`: refuse larger pictures.
+    texture, 1 for the picture itself; `max_pixels`: refuse larger pictures; `max_memory`: refuse
+    pictures that need more bytes of memory, a number or text with a unit, "800M".
     """
 
     texture: float | None = None
     seed: int | None = None
     scale: int = 1
     max_pixels: int = MAX_PIXELS
+    max_memory: int | str | None = None
 
     def __post_init__(self) -> None:
         if self.texture is not None:
@@ -106,6 +113,12 @@ class DecompressOptions:
         if self.scale not in SCALES:
             raise UsageError(f"scale must be one of {', '.join(map(str, SCALES))}")
         _set(self, "max_pixels", whole("max_pixels", self.max_pixels, 1, MAX_PIXELS))
+        _set(self, "max_memory", _bytes("max_memory", self.max_memory))
+
+    @property
+    def memory(self) -> int | None:
+        """Most bytes of memory; None for any number."""
+        return None if self.max_memory is None else int(self.max_memory)
 
 
 def number(name: str, value: Any, lowest: float, highest: float) -> float:
@@ -143,6 +156,13 @@ def whole(name: str, value: Any, lowest: int, highest: int) -> int:
     if not lowest <= result <= highest:
         raise UsageError(f"{wanted}, not {result}")
     return result
+
+
+def _bytes(name: str, value: Any) -> int | None:
+    """A number of bytes from a number, from text with a unit, or None. Raises UsageError."""
+    if value is None or isinstance(value, str):
+        return None if value is None else parse_size(value)
+    return whole(name, value, 1, 2**40)
 
 
 def _names(strip: Any) -> frozenset[str]:

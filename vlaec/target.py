@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from .errors import UsageError
 
-_UNITS = {"": 1, "k": 1000, "m": 1000**2, "kb": 1000, "mb": 1000**2, "ki": 1024, "mi": 1024**2}
+_UNITS = {
+    letter + kind: base**power
+    for power, letter in enumerate("kmg", 1)
+    for kind, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
+} | {"": 1, "b": 1}
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def parse_size(text: str) -> int:
 
     Raises UsageError.
     """
-    digits = text.strip().lower().rstrip("kmib")
+    digits = text.strip().lower().rstrip("kmgib")
     unit = text.strip().lower()[len(digits) :]
     try:
         size = float(digits) * _UNITS[unit]

@@ -111,6 +111,11 @@ def file_options(suffix: str) -> Callable[[F], F]:
             metavar="N",
             help="Refuse larger pictures.  [default: 268435456]",
         ),
+        click.option(
+            "--max-memory",
+            metavar="BYTES",
+            help="Refuse pictures that need more, as in 800M or 2G.",
+        ),
         recursive_option,
         jobs_option,
         click.option(

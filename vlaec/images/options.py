@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..limits import MAX_PIXELS
+from ..errors import BadImageError
+from ..limits import MAX_PIXELS, memory_to_compress, why_too_large
 
 # Blocks that reading may leave out. `icc` converts the colours to sRGB first.
 STRIPPABLE = ("all", "exif", "xmp", "icc", "gps")
@@ -16,7 +17,8 @@ class ReadOptions:
 
     `frame`: index of the frame or page to take, None to refuse files with several;
     `tone_map`: turn HDR into SDR instead of refusing it; `strip`: names out of `STRIPPABLE`;
-    `upright`: apply the orientation of the EXIF block; `max_pixels`: refuse larger pictures.
+    `upright`: apply the orientation of the EXIF block; `max_pixels`: refuse larger pictures;
+    `max_memory`: refuse those that need more bytes of it to be compressed, with `effort`.
     """
 
     frame: int | None = None
@@ -24,6 +26,17 @@ class ReadOptions:
     strip: frozenset[str] = field(default_factory=frozenset)
     upright: bool = False
     max_pixels: int = MAX_PIXELS
+    max_memory: int | None = None
+    effort: int = 0
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise BadImageError for a picture beyond these limits."""
+        needed = memory_to_compress(width * height, self.effort)
+        reason = why_too_large(width, height, self.max_pixels, needed, self.max_memory)
+        if reason:
+            raise BadImageError(reason)
+        if width < 1 or height < 1:
+            raise BadImageError("the picture has no pixels")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,7 @@ def from_pillow(image: Image.Image, options: ReadOptions = _DEFAULT) -> Picture:
     Raises BadImageError.
     """
     _check(options)
-    _check_size(image.width, image.height, options)
+    options.check_size(image.width, image.height)
     try:
         data = _unread(image)
         if data is not None:
@@ -88,14 +88,6 @@ def _check(options: ReadOptions) -> None:
         raise UsageError(f"cannot strip {', '.join(sorted(unknown))}: {', '.join(STRIPPABLE)}")
 
 
-def _check_size(width: int, height: int, options: ReadOptions) -> None:
-    if width * height > options.max_pixels:
-        size = f"{width} x {height}"
-        raise BadImageError(f"too large: {size} exceeds the limit of {options.max_pixels} pixels")
-    if width < 1 or height < 1:
-        raise BadImageError("the picture has no pixels")
-
-
 def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
     """Planes, what the file says besides them, and whether bits were lost."""
     name = formats.identify(data)
@@ -113,7 +105,7 @@ def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
         found = Found(data)
     stream = _StrictStream(found.pixels)
     with _quiet(name), formats.open_as(name, stream) as image:
-        _check_size(image.width, image.height, options)
+        options.check_size(image.width, image.height)
         _choose_frame(image, options)
         if isinstance(found, jpeg.JpegFound):
             _check_whole(found, image)
@@ -136,7 +128,7 @@ def _quiet(name: str) -> AbstractContextManager[None]:
 
 def _decode_png(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
     found = png.scan(data)
-    _check_size(found.width, found.height, options)
+    options.check_size(found.width, found.height)
     if found.animated and options.frame:
         with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image, quiet():
             _choose_frame(image, options)
@@ -157,7 +149,7 @@ def _choose_frame(image: Image.Image, options: ReadOptions) -> None:
         raise BadImageError(f"there is no frame {options.frame}: the file has {frames}")
     if options.frame:
         image.seek(options.frame)
-        _check_size(image.width, image.height, options)
+        options.check_size(image.width, image.height)
 
 
 def _check_whole(found: jpeg.JpegFound, image: Image.Image) -> None:
