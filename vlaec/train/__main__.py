@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from .. import files
+from ..errors import VlaecError
 from . import checkpoint, log
 from .export import adopt, export, pack
 from .machine import Machine
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(adopt(args.model, args.run))
         else:
             print(plot(args.run))
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, VlaecError) as error:
         print(f"bin/train: {error}", file=sys.stderr)
         return 2
     return 0
@@ -191,9 +193,8 @@ def _own_recipe(
     source = given or (path if path.exists() else None)
     recipe = replace(_read_recipe(kind, source) if source else preset, **changes)
     if not path.exists():
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(recipe.to_dict(), indent=1) + "\n")
-        partial.replace(path)
+        text = json.dumps(recipe.to_dict(), indent=1) + "\n"
+        files.write_atomically(str(path), text.encode(), force=True)
     if recipe != _read_recipe(kind, path):
         raise ValueError(f"{run} was started with another recipe")
     return recipe

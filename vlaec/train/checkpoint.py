@@ -1,20 +1,22 @@
-"""Checkpoints on disk: written aside and renamed, read without running anything in them."""
+"""Checkpoints on disk: written whole or not at all, read without running anything in them."""
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .. import files
+
 
 def write(path: Path, state: dict[str, Any]) -> None:
     """Replace a checkpoint at once: a run that dies leaves the old one."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    files.write_atomically(str(path), stream.getvalue(), force=True)
 
 
 def read(path: Path) -> dict[str, Any]:
