@@ -279,7 +279,7 @@ def decode(data: bytes, options: DecompressOptions, progress: Progress | None = 
     from .photo import codec
 
     if options.scale > 1:
-        return preview.reduce(codec.decode(data, 0.0, None, progress), options.scale)
+        return preview.decode(data, options.scale, progress)
     return codec.decode(data, options.texture, options.seed, progress)
 
 

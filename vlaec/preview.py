@@ -1,7 +1,8 @@
 """Reduced pictures of a file: previews and thumbnails.
 
-A preview shows the stored structure without texture, averaged over squares of pixels, and so is
-decoded several times faster than the whole picture.
+A preview shows the stored structure without texture, averaged over squares of pixels. Those of an
+eighth and less come from the latent by one layer, which is fitted to the averages (see
+`train.preview`); larger ones take the whole network for structure.
 """
 
 from __future__ import annotations
@@ -12,8 +13,29 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from . import images, zoo
+from .coding.progress import Progress
 from .images import Picture
 from .options import SCALES
+
+
+def decode(data: bytes, scale: int, progress: Progress | None = None) -> Picture:
+    """The preview of a `.vlae` file at a scale above 1. Raises VlaecError."""
+    from .photo.codec import load_codec
+    from .photo.container import unpack
+    from .photo.graphs import PREVIEW
+
+    container = unpack(data)
+    header = container.header
+    codec = load_codec(zoo.find(model_id=header.model_id).id)
+    if scale < PREVIEW or not codec.has_preview:
+        return reduce(codec.decode(container, 0.0, None, progress), scale)
+    rgb = codec.preview(container, progress)
+    small = reduce(Picture(rgb, None, header.grey, container.metadata), scale // PREVIEW)
+    if container.alpha is None:
+        return small
+    alpha = images.decode_alpha(container.alpha, header.width, header.height)
+    return replace(small, alpha=_reduced(alpha, scale))
 
 
 def reduced_size(size: tuple[int, int], scale: int) -> tuple[int, int]:
@@ -29,11 +51,11 @@ def scale_for(size: tuple[int, int], side: int) -> int:
 
 def reduce(picture: Picture, scale: int) -> Picture:
     """A picture of means over squares of `scale` pixels; fewer at the right and lower edge."""
+    return _each(picture, lambda plane: _reduced(plane, scale)) if scale > 1 else picture
 
-    def reduced(plane: np.ndarray) -> np.ndarray:
-        return np.array(Image.fromarray(plane).reduce(scale))
 
-    return _each(picture, reduced) if scale > 1 else picture
+def _reduced(plane: np.ndarray, scale: int) -> np.ndarray:
+    return np.array(Image.fromarray(plane).reduce(scale))
 
 
 def fit(picture: Picture, side: int) -> Picture:

@@ -18,7 +18,7 @@ from ..networks.config import STRIDE, PhotoConfig
 from ..threads import one_blas_thread, spread
 from .container import Container, Header, Stack, pack, unpack
 from .exact_prior import ExactPrior, PlainPrior
-from .graphs import Graphs
+from .graphs import PREVIEW, Graphs
 from .latent_coder import LatentCoder, Parameters
 from .quantise import quantise
 from .render import render
@@ -177,14 +177,29 @@ class Codec:
         def share(done: float) -> None:
             report(0.2 + 0.8 * done)
 
-        rgb = render(mean, added, self.sampler, size, strength, key, share)
+        rgb = _coloured(render(mean, added, self.sampler, size, strength, key, share), header)
         report(1.0)
-        if header.grey:
-            rgb = np.repeat(_luma(rgb)[:, :, None], 3, 2)
         alpha = None
         if container.alpha is not None:
             alpha = images.decode_alpha(container.alpha, header.width, header.height)
         return Picture(rgb, alpha, header.grey, container.metadata)
+
+    @property
+    def has_preview(self) -> bool:
+        """Whether the model has a network for `preview`."""
+        return "preview" in self.card.graphs
+
+    def preview(self, container: Container, progress: Progress | None = None) -> np.ndarray:
+        """About the means over squares of PREVIEW pixels, [H / 8, W / 8, 3] uint8 rounded up, by a
+        network of one layer."""
+        header, report = container.header, progress or silent
+        z, parameters = self.read_latent(container)
+        report(0.9)
+        known = self._known(Latents(z, parameters), header.quality_hundredths)
+        size = -(-header.height // PREVIEW), -(-header.width // PREVIEW)
+        rgb = render(self.graphs.preview(known), None, self.sampler, size, 0.0, 0, silent)
+        report(1.0)
+        return _coloured(rgb, header)
 
     def read_latent(self, container: Container) -> tuple[np.ndarray, Parameters]:
         """z [C, h, w] int32 in a container, and what the prior says of it.
@@ -308,7 +323,9 @@ def latent_shape(height: int, width: int) -> tuple[int, int]:
     return -(-height // STRIDE), -(-width // STRIDE)
 
 
-def _luma(rgb: np.ndarray) -> np.ndarray:
-    """[H, W, 3] -> [H, W]: for a picture that was grey, the mean of its three estimates."""
+def _coloured(rgb: np.ndarray, header: Header) -> np.ndarray:
+    """Pixels [H, W, 3]: for a picture that was grey, the mean of its three estimates in each."""
+    if not header.grey:
+        return rgb
     mean: np.ndarray = np.rint(rgb.mean(2)).astype(np.uint8)
-    return mean
+    return np.repeat(mean[:, :, None], 3, 2)

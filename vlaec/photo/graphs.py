@@ -25,6 +25,8 @@ from .strips import Planes, Rows, Strips
 # Strides at which the convolutions of a network work.
 STRIDES = (16, 8, 4)
 FLOAT = 4  # bytes
+# Pixels on one side of a cell of a preview.
+PREVIEW = 8
 # Pixels beyond which memory counts for more than time.
 LARGE = 2**21
 
@@ -85,6 +87,14 @@ class Graphs:
     def texture(self, known: Rows) -> Rows:
         """Detail [1, 3, 16 h, 16 w] and features [1, F, 16 h, 16 w] of its texture."""
         return self._synthesis(known, "texture")
+
+    def preview(self, known: Rows) -> Rows:
+        """About the means of the faithful picture over squares of PREVIEW pixels, [1, 3, 2 h, 2 w].
+
+        Raises ModelMissingError: the model has no graph for it.
+        """
+        channels = self._config.latent_channels + self._config.levels
+        return self._stage(known, "preview", STRIDE, channels, made=PREVIEW)
 
     def _synthesis(self, known: Rows, name: str) -> Rows:
         rows = known

@@ -84,11 +84,35 @@ def export(
 
 def _write_graphs(recipe: Recipe, tensors: dict[str, Tensor], weights: Path) -> dict[str, str]:
     """What the codec runs besides the weights; SHA-256 by name."""
-    from .onnx_export import write_graphs  # which needs a package that training does not
+    from .onnx_export import write_graphs, write_preview  # need a package that training does not
 
+    model = _filled(recipe, tensors)
+    return write_graphs(model, weights) | write_preview(model, weights)
+
+
+def _filled(recipe: Recipe, tensors: dict[str, Tensor]) -> PhotoVLAE:
     model = PhotoVLAE(recipe.model)
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
-    return write_graphs(model, weights)
+    return model.eval()
+
+
+def add_preview(model: Path) -> Path:
+    """Fit the layer that makes previews for `models/NAME`, which has none; returns its card.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: it is a set model.
+    """
+    from .onnx_export import write_preview
+
+    path, weights = model.with_suffix(".json"), model.with_suffix(".safetensors")
+    card = json.loads(path.read_text())
+    if card.get("kind", "photo") != "photo":
+        raise ValueError("only models for photographs have previews")
+    recipe = Recipe.from_dict(card["training"]["recipe"])
+    card["graphs"] |= write_preview(_filled(recipe, load_file(weights)), weights)
+    path.write_text(json.dumps(card, indent=1) + "\n")
+    return path
 
 
 def _recipe(values: dict[str, Any]) -> Recipe | SetRecipe:

@@ -21,8 +21,9 @@ from torch import nn
 
 from ..coding.gaussian import LATENT_BOUND
 from ..networks.blocks import ResidualBlock
-from ..networks.config import LATENT_INPUT_SCALE
+from ..networks.config import LATENT_INPUT_SCALE, STRIDE
 from ..networks.photo import PhotoVLAE, Synthesis
+from .preview import FACTOR, fit_preview
 
 OPSET = 17
 IR_VERSION = 8
@@ -44,11 +45,34 @@ def export_graphs(model: PhotoVLAE, weights: Path) -> dict[str, bytes]:
 def write_graphs(model: PhotoVLAE, weights: Path) -> dict[str, str]:
     """Write the graphs next to `weights`, as NAME.GRAPH.onnx; returns their SHA-256 by name, as a
     model's card lists them."""
-    hashes = {}
-    for name, data in export_graphs(model, weights).items():
-        weights.with_name(f"{weights.stem}.{name}.onnx").write_bytes(data)
-        hashes[name] = hashlib.sha256(data).hexdigest()
-    return hashes
+    return {
+        name: _write(data, name, weights) for name, data in export_graphs(model, weights).items()
+    }
+
+
+def write_preview(model: PhotoVLAE, weights: Path) -> dict[str, str]:
+    """The same for the graph `preview`, which is fitted and holds its own weights."""
+    layer = fit_preview(model)
+    assert layer.bias is not None
+    graph = _Graph(model, weights, "preview", STRIDE)
+    graph.halo = layer.kernel_size[0] // 2
+    x = graph.node(
+        "Conv",
+        graph.input("x", layer.in_channels),
+        graph.half(layer.weight.detach().numpy()),
+        graph.half(layer.bias.detach().numpy()),
+        kernel_shape=list(layer.kernel_size),
+        pads=[graph.halo] * 4,
+    )
+    x = graph.node("DepthToSpace", x, blocksize=FACTOR, mode="CRD")
+    graph.output("preview", graph.node("Add", x, graph.constant(0.5)))
+    return {graph.name: _write(graph.finish(), graph.name, weights)}
+
+
+def _write(data: bytes, name: str, weights: Path) -> str:
+    """Write a graph next to the weights; returns its SHA-256."""
+    weights.with_name(f"{weights.stem}.{name}.onnx").write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _analysis(model: PhotoVLAE, weights: Path) -> Iterator[_Graph]:
@@ -168,6 +192,10 @@ class _Graph:
     def constant(self, value: float) -> str:
         """A number."""
         return self._stored(np.array(value, np.float32))
+
+    def half(self, values: np.ndarray) -> str:
+        """Weights that are kept in the graph, in half precision, as float32."""
+        return self.node("Cast", self._stored(values.astype(np.float16)), to=TensorProto.FLOAT)
 
     def integers(self, *values: int) -> str:
         """A vector of integers."""
