@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 
 pytest.importorskip("bjontegaard")
 
-from vlaec.bench.curves import Curve, at_rate, bd_rate, make_grid
+from vlaec.bench.curves import Curve, Interval, at_rate, bd_rate, make_grid
 from vlaec.bench.references import compressai_result, read_reference
 from vlaec.bench.results import Cache, Failure, Record
 from vlaec.bench.run import Outcome
 from vlaec.bench.summary import Summary, summarise
 from vlaec.bench.tables import all_tables, as_markdown, bd_table
+from vlaec.bench.verdict import verdict
 from vlaec.errors import UsageError
 
 
@@ -154,3 +156,19 @@ def test_ms_ssim_is_compared_in_decibels() -> None:
 
     rate = bd_rate("ms-ssim", curve([8, 14, 20], 0.01), curve([9, 11, 19], 0.02))
     assert rate == pytest.approx(100, abs=1e-6)
+
+
+def test_the_verdict_claims_no_more_than_the_intervals(tmp_path: Path) -> None:
+    rates: dict[str, dict[str, Interval | None]] = {
+        "lpips": {"thrifty": Interval(-50.2, -60, -40)},
+        "psnr": {"thrifty": Interval(30.4, 20, 41)},
+        "dists": {"thrifty": Interval(-9, -20, 5)},
+        "fd": {"thrifty": Interval(-12)},
+    }
+    made = replace(summary(tmp_path), metrics=tuple(rates), bd_rates={"plain": rates})
+    assert verdict(made) == [
+        "Against plain, files of thrifty are 50 % smaller (-60 to -40) at equal LPIPS (AlexNet) "
+        "and 12 % smaller at equal Frechet, 64px patches; 30 % larger (+20 to +41) at equal "
+        "PSNR (dB); not clearly different at equal DISTS."
+    ]
+    assert verdict(replace(made, bd_rates={"plain": {}})) == []

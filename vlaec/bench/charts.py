@@ -73,6 +73,11 @@ class _Axis:
         return [i * step for i in range(first, math.floor(self.high / step) + 1)]
 
 
+def better(higher: bool) -> str:
+    """Which way is up."""
+    return "higher is better" if higher else "lower is better"
+
+
 Point = tuple[float, float, float | None]  # bpp, value, level
 
 
@@ -127,13 +132,15 @@ def chart(
             f'y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
             f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.6g}</text>'
         )
-    arrow = "higher is better" if higher_is_better else "lower is better"
     parts.append(
         f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
         "bits per pixel (logarithmic)</text>"
-        f'<text transform="translate(13 {(HEIGHT - _BOTTOM + _TOP) / 2}) rotate(-90)" '
-        f'text-anchor="middle">{escape(title)} &#183; {arrow}</text>'
     )
+    if standalone:  # a page has a caption in its place
+        parts.append(
+            f'<text transform="translate(13 {(HEIGHT - _BOTTOM + _TOP) / 2}) rotate(-90)" '
+            f'text-anchor="middle">{escape(title)} &#183; {better(higher_is_better)}</text>'
+        )
     labels: list[tuple[float, float]] = []
     parts += [_reference(curve, metric, x, y, labels) for curve in references]
     colour = colours([curve.codec for curve in curves])
@@ -183,12 +190,13 @@ def _reference(
     )
     spots = [(x(p[0]), y(p[1]) - 6) for p in reversed(line)]
     spots += [(left, top + 16) for left, top in spots]  # below the points
+    inside = [(min(max(u, _LEFT + 40), WIDTH - 50), max(v, _TOP + 10)) for u, v in spots]
     free = [
         spot
-        for spot in spots
+        for spot in inside
         if all(abs(spot[0] - u) > _LABEL[0] or abs(spot[1] - v) > _LABEL[1] for u, v in labels)
     ]
-    left, top = (free or spots)[0]
+    left, top = (free or inside)[0]
     labels.append((left, top))
     return (
         f'<g class="reference"><polyline points="{path}"/>{dots}'

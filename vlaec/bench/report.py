@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from .charts import chart, colours, dashes
+from .charts import better, chart, colours, dashes
 from .crops import QUALITY
 from .curves import RESAMPLES
 from .metrics import METRICS
@@ -106,7 +106,16 @@ def page(
     lossy = [curve.codec for curve in summary.curves.values() if not curve.lossless]
     colour = colours(lossy)
     order = reading_order(summary.metrics)
-    charts = [{"name": name, "svg": _chart(summary, name)} for name in order]
+    charts = [
+        {
+            "name": name,
+            "title": METRICS[name].title,
+            "better": better(METRICS[name].higher_is_better),
+            "describe": METRICS[name].describe.split(". ")[0].rstrip(".") + ".",
+            "svg": _chart(summary, name),
+        }
+        for name in order
+    ]
     shown = "without loss" if exact else f"as AVIF of quality {QUALITY}, without a visible loss"
     return template("report.html.j2").render(
         dataset=summary.dataset,
@@ -118,6 +127,7 @@ def page(
         anchor=summary.anchor,
         legend=[{"name": row, "colour": colour[row], "dashes": dashes(row)} for row in lossy],
         charts=[entry for entry in charts if entry["svg"]],
+        references=[curve.codec for curve in summary.references],
         tables=list(all_tables(summary)),
         versions=list(summary.versions.items()),
         metrics=[(METRICS[name].title, METRICS[name].describe) for name in order],

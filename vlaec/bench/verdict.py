@@ -22,27 +22,39 @@ def subject(summary: Summary) -> str | None:
 
 
 def verdict(summary: Summary) -> list[str]:
-    """One sentence for each anchor: how much smaller or larger files of equal quality are."""
+    """One sentence for each anchor: by which metrics files of equal quality are smaller or larger,
+    and by which that is not clear, since the interval has zero in it."""
     row = subject(summary)
-    if row is None:
-        return []
     sentences = []
-    for anchor, rates in summary.bd_rates.items():
-        parts = [
-            f"{_difference(found)} at equal {METRICS[name].title}"
-            for name in reading_order(summary.metrics)
-            if (found := rates.get(name, {}).get(row)) is not None
-        ]
+    for anchor, rates in summary.bd_rates.items() if row else ():
+        groups: dict[str, list[str]] = {"smaller": [], "larger": [], "unclear": []}
+        for name in reading_order(summary.metrics):
+            found = rates.get(name, {}).get(row or "")
+            if found is not None:
+                groups[_side(found)].append(_difference(found, METRICS[name].title))
+        parts = [_listed(groups[side]) for side in ("smaller", "larger") if groups[side]]
+        if groups["unclear"]:
+            parts.append(f"not clearly different at equal {_listed(groups['unclear'])}")
         if parts and anchor != row:
-            sentences.append(f"Against {anchor}, files of {row} are {_listed(parts)}.")
+            sentences.append(f"Against {anchor}, files of {row} are {'; '.join(parts)}.")
     return sentences
 
 
-def _difference(found: Interval) -> str:
-    size = f"{abs(found.value):.0f} % {'smaller' if found.value < 0 else 'larger'}"
-    if found.low is None or found.high is None:
-        return size
-    return f"{size} ({found.low:+.0f} to {found.high:+.0f})"
+def _side(found: Interval) -> str:
+    """Whether files are surely smaller or larger; without an interval the value has to do."""
+    ends = [end for end in (found.low, found.high) if end is not None] or [found.value]
+    if max(ends) < 0:
+        return "smaller"
+    return "larger" if min(ends) > 0 else "unclear"
+
+
+def _difference(found: Interval, title: str) -> str:
+    """How much smaller or larger, or, where that is not clear, the title alone."""
+    side = _side(found)
+    if side == "unclear":
+        return title
+    sure = "" if found.low is None else f" ({found.low:+.0f} to {found.high:+.0f})"
+    return f"{abs(found.value):.0f} % {side}{sure} at equal {title}"
 
 
 def _listed(parts: list[str]) -> str:
