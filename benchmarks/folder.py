@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    # A shell that runs this in the background lets Ctrl-C be ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     runs: dict[int, list[dict[str, float]]] = {jobs: [] for jobs in JOBS}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from vlaec import images
 from vlaec.errors import BadFileError, BadImageError, OutputError
@@ -213,3 +213,42 @@ def test_alpha_plane_round_trip() -> None:
             images.decode_alpha(bad, 7, 5)
     with pytest.raises(BadFileError, match="alpha"):
         images.decode_alpha(data, 5, 7)
+
+
+def camera_raw(kind: str) -> bytes:
+    """A file as a camera writes it, as far as it is read: a small picture comes first."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    values = {
+        "dng": {254: 1, 50706: b"\x01\x04\x00\x00"},
+        "nef": {254: 1, 330: 8},
+        "pef": {262: 32803},
+        "page": {254: 1},
+    }
+    types = {254: 4, 330: 4, 262: 3, 50706: 1}
+    for tag, value in values.get(kind, {}).items():
+        tags[tag] = value
+        tags.tagtype[tag] = types[tag]
+    if kind == "pef":
+        return tags.tobytes(8).join([b"II*\0\x08\0\0\0", b""])
+    return stored(Image.fromarray(RGB), "TIFF", tiffinfo=tags).getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(camera_raw(kind) for kind in ("dng", "nef", "pef")),
+        b"II*\0\x10\0\0\0CR\x02\0" + bytes(100),
+        b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom" + bytes(100),
+        b"FUJIFILMCCD-RAW 0201" + bytes(100),
+    ],
+    ids=["dng", "nef", "pef", "cr2", "cr3", "raf"],
+)
+def test_camera_raw_is_not_taken_for_its_thumbnail(data: bytes) -> None:
+    with pytest.raises(BadImageError, match="camera raw"):
+        images.read(io.BytesIO(data))
+
+
+def test_a_reduced_page_of_a_tiff_is_a_picture() -> None:
+    assert np.array_equal(images.read(io.BytesIO(camera_raw("page"))).rgb, RGB)
+    with pytest.raises(BadImageError, match="damaged"):
+        images.read(io.BytesIO(b"II*\0\x08\0\0\0" + bytes(100)))

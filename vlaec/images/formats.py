@@ -26,6 +26,7 @@ from PIL import (
 )
 
 from ..errors import BadImageError
+from .quiet import quiet
 
 OUTPUT_FORMATS = {  # and the suffixes that stand for them, the usual one first
     "png": (".png",),
@@ -70,12 +71,21 @@ _PLUGINS = {  # package, module, class
     "HEIF": ("pillow-heif", "pillow_heif", "HeifImageFile"),
     "JXL": ("pillow-jxl-plugin", "pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
 }
+# Files of cameras: what they hold besides raw data is a small picture, which nobody means.
+_RAW_MAGIC = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb")
+_RAW_BRAND, _CANON_MARK = b"crx ", b"CR"
+_DNG_VERSION, _SUB_DIRECTORIES, _COLOUR_FILTERS = 50706, 330, 32803
+_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _REDUCED = 254, 262, 1
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 
 
 def identify(data: bytes) -> str:
-    """Name of the format. Raises BadImageError for none that is known."""
+    """Name of the format. Raises BadImageError for none that is known, and for camera raw."""
+    if _is_raw(data):
+        raise BadImageError(
+            "camera raw files are not read: develop the picture first, with darktable for instance"
+        )
     for magic, name in _MAGIC:
         if data.startswith(magic):
             return name
@@ -90,6 +100,28 @@ def identify(data: bytes) -> str:
     if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3].isspace():
         return "PPM"
     raise BadImageError("not a picture of a known format")
+
+
+def _is_raw(data: bytes) -> bool:
+    """Whether a camera's raw data are in the file. Many such files are TIFFs that Pillow takes for
+    their thumbnail."""
+    if data.startswith(_RAW_MAGIC) or data[4:12] == b"ftyp" + _RAW_BRAND:
+        return True
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return False
+    if data[8:10] == _CANON_MARK:
+        return True
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        stream = io.BytesIO(data)
+        stream.seek(tags.next)
+        with quiet():
+            tags.load(stream)
+            reduced = bool(tags.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED)
+            filtered = tags.get(_PHOTOMETRIC) == _COLOUR_FILTERS
+            return _DNG_VERSION in tags or filtered or (reduced and _SUB_DIRECTORIES in tags)
+    except Exception:  # the decoder says what is wrong with it
+        return False
 
 
 def is_picture(path: Path) -> bool:
