@@ -161,12 +161,9 @@ def test_agrees_with_the_trained_network(level_path: bool) -> None:
     np.testing.assert_allclose(posterior.means, q_mean.flatten().numpy(), atol=1 / 16)
     np.testing.assert_allclose(posterior.log_scales, q_log_scale.flatten().numpy(), atol=0.07)
 
-    # Zero posterior noise makes the trained pass use the posterior's mean, as w is here.
-    torch.manual_seed(0)
-    noise = torch.randn_like(q_mean) * q_log_scale.exp()
-    torch.manual_seed(0)
-    trained = model.prior(zt, zt, levels)
-    w = (q_mean + noise)[0]
+    noise = model.prior.draw_noise(zt, torch.Generator().manual_seed(0))
+    trained = model.prior(zt, zt, levels, noise)
+    w = (q_mean + noise * q_log_scale.exp())[0]
     features = prior.features((w.numpy() * 16).round().ravel() / 16, weights, 8, 12)
     for group in prior.groups:
         positions, g = prior.group(group, z, features if group.uses_hyper else None, weights)

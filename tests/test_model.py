@@ -11,7 +11,12 @@ import torch
 from vlaec.networks import PRESETS, PhotoConfig, PhotoVLAE
 from vlaec.networks.blocks import level_weights
 from vlaec.networks.config import RECEPTIVE_FIELDS, coding_groups
+from vlaec.networks.photo import LatentNoise
 from vlaec.networks.pixelcnn import PixelCNN, window_offsets
+
+
+def noise_for(model: PhotoVLAE, x: torch.Tensor) -> LatentNoise:
+    return model.draw_noise(x, torch.Generator().manual_seed(0))
 
 
 def make(config: PhotoConfig) -> PhotoVLAE:
@@ -43,7 +48,7 @@ def test_impossible_configurations_are_refused(values: dict[str, object], words:
 def check_shapes(config: PhotoConfig, height: int, width: int) -> None:
     model = make(config)
     x = torch.rand(2, 3, height, width)
-    out = model(x, torch.tensor([0.0, 1.0]))
+    out = model(x, torch.tensor([0.0, 1.0]), noise_for(model, x))
     z = (2, config.latent_channels, height // 16, width // 16)
     detail, features = model.texture(model.texture_synthesis.trunk(out.known))
     assert out.mean.shape == x.shape and detail.shape == x.shape
@@ -121,5 +126,5 @@ def test_quality_raises_rate_and_weight() -> None:
     assert config.rate_weight(0.0) == pytest.approx(config.lambda_min)
     assert config.rate_weight(1.0) == pytest.approx(config.lambda_max)
     x = torch.rand(1, 3, 64, 64).expand(3, -1, -1, -1)
-    bits = model(x, torch.tensor([0.0, 0.5, 1.0])).prior.latent_bits
+    bits = model(x, torch.tensor([0.0, 0.5, 1.0]), noise_for(model, x)).prior.latent_bits
     assert bits[0] < bits[1] < bits[2]

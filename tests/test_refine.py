@@ -43,8 +43,8 @@ def cost(model: PhotoVLAE, x: Tensor, z: Tensor) -> float:
     """Rate + lambda * (MSE + 2000 (1 - MS-SSIM)), said anew."""
     levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
     with torch.no_grad():
-        torch.manual_seed(0)
-        prior = model.prior(z, z, levels)
+        noise = model.prior.draw_noise(z, torch.Generator().manual_seed(0))
+        prior = model.prior(z, z, levels, noise)
         mean = model.decode(z, prior.mean, prior.log_scale, levels).mean
     bpp = float(prior.latent_bits + prior.hyper_bits) / (x.shape[2] * x.shape[3])
     distortion = float(((mean - x) * 255).square().mean())

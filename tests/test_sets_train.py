@@ -101,9 +101,11 @@ def test_the_elbo_rises_on_images_not_trained_on(recipe: SetRecipe, tmp_path: Pa
 
 def test_a_step_budget_repeats_and_resumes_to_the_bit(tmp_path: Path) -> None:
     runs = [tmp_path / name for name in ("once", "again", "chunks")]
-    recipe = replace(BINARY, validations=3, kl_target=2.0)
+    recipe = replace(BINARY, validations=3, kl_target=2.0, dropout=0.1)
+    chance = torch.get_rng_state()
     for run in runs[:2]:
         assert make_trainer(run, 10, recipe).train(None, silent)
+    assert torch.equal(torch.get_rng_state(), chance)  # the caller's
     chunks = 0
     while not make_trainer(runs[2], 10, recipe).train(ONE_STEP, silent):
         chunks += 1

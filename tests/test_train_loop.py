@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +81,31 @@ def test_a_step_budget_repeats_and_resumes_to_the_bit(photos: Path, tmp_path: Pa
     other = tmp_path / "other"
     make_trainer(photos, other, 10, replace(RECIPE, seed=2)).train(None, silent)
     assert not same(once, weights(other))
+
+
+def test_runs_in_threads_are_as_alone_and_leave_the_callers_chance(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else draws random numbers at the time; all stages, from the first weights on."""
+    seeds = (1, 2)
+    recipe = replace(
+        RECIPE.weighted(adversary=0.0), last_weights={"adversary": 1.0}, start="klt", crop=64
+    )
+
+    def run(name: str, seed: int) -> dict[str, torch.Tensor]:
+        mixed = replace(recipe, seed=seed, sampler_from=0.25, structure_until=0.75)
+        make_trainer(photos, tmp_path / name, 4, mixed).train(None, silent)
+        return weights(tmp_path / name)
+
+    monkeypatch.setattr("vlaec.train.photo.trainer.START_PIXELS", 100_000)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    alone = [run(f"alone-{seed}", seed) for seed in seeds]
+    with ThreadPoolExecutor(len(seeds)) as pool:
+        together = list(pool.map(run, [f"together-{seed}" for seed in seeds], seeds))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(same(one, other) for one, other in zip(alone, together, strict=True))
+    assert not same(alone[0], alone[1])
 
 
 def test_a_time_budget_ends_and_its_chunks_follow_one_schedule(

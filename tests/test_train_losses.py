@@ -18,6 +18,11 @@ from vlaec.train.photo.recipe import Recipe
 from vlaec.train.photo.terms import ON_MEAN, TERMS, Judges
 
 
+def seeded() -> torch.Generator:
+    """What an objective draws its noise from."""
+    return torch.Generator().manual_seed(0)
+
+
 class Distance(nn.Module):
     """In place of LPIPS: squared error."""
 
@@ -47,7 +52,7 @@ def evaluate(recipe: Recipe, corner: tuple[int, int] | None) -> tuple[Losses, Ph
     model = PhotoVLAE(recipe.model)
     objective = Objective(model, recipe, judges())
     x = torch.rand(2, 3, 64, 64)
-    losses = objective(x, torch.tensor([0.2, 0.9]), corner)
+    losses = objective(x, torch.tensor([0.2, 0.9]), corner, seeded())
     losses.total.backward()
     return losses, model
 
@@ -80,7 +85,8 @@ def test_a_share_of_the_textures_gradient_reaches_the_encoder() -> None:
         model = PhotoVLAE(recipe.model)
         nn.init.normal_(model.to_detail.weight, std=0.1)
         objective = Objective(model, recipe, judges())
-        objective(torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9]), (0, 0)).total.backward()
+        x, level = torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9])
+        objective(x, level, (0, 0), seeded()).total.backward()
         assert model.to_latent.weight.grad is not None
         return model.to_latent.weight.grad
 
@@ -102,7 +108,7 @@ def test_texture_on_some_of_the_crops() -> None:
             model = PhotoVLAE(recipe.model)
             own = replace(recipe, texture_crops=crops)
             objective = Objective(model, own, judges())
-            losses = objective(x, level, (0, 0), structure)
+            losses = objective(x, level, (0, 0), seeded(), structure)
             found[structure, crops] = losses.terms["lpips"].item()
     assert found[True, 0] == found[True, 2] != found[True, 1]
     assert found[False, 0] == found[False, 1] == found[False, 2]
@@ -116,7 +122,9 @@ def test_the_second_perceptual_loss_sees_some_crops_too() -> None:
         objective = Objective(model, recipe, judges())
         detail = torch.zeros(2, 3, 32, 32, requires_grad=True)
         features = torch.randn(2, recipe.model.features, 32, 32)
-        terms, _ = objective.texture(torch.rand(2, 3, 32, 32), detail.detach(), detail, features)
+        noise = objective.texture.draw_noise(features, False, seeded())
+        x = torch.rand(2, 3, 32, 32)
+        terms, _ = objective.texture(x, detail.detach(), detail, features, noise)
         terms["vgg_lpips"].backward()
         assert "lpips" not in terms and detail.grad is not None
         return detail.grad.flatten(1).any(1)
@@ -131,7 +139,8 @@ def test_the_likelihood_of_some_crops_too() -> None:
         objective = Objective(PhotoVLAE(recipe.model), recipe, Judges())
         features = torch.randn(2, recipe.model.features, 32, 32, requires_grad=True)
         zeros = torch.zeros(2, 3, 32, 32)
-        terms, _ = objective.texture(torch.rand(2, 3, 32, 32), zeros, zeros, features)
+        noise = objective.texture.draw_noise(features, False, seeded())
+        terms, _ = objective.texture(torch.rand(2, 3, 32, 32), zeros, zeros, features, noise)
         terms["nll"].backward()
         assert features.grad is not None
         return features.grad.flatten(1).any(1)
@@ -148,7 +157,9 @@ def test_hot_samples_vary_more_and_none_less() -> None:
         model = PhotoVLAE(recipe.model)
         objective = Objective(model, recipe, Judges())
         features = torch.zeros(64, recipe.model.features, 16, 16)
-        sampled[heat] = objective.texture.sample(features).detach().std((1, 2, 3))  # [64]
+        noise = objective.texture.sampling_noise((64, 16, 16), seeded())
+        sample = objective.texture.sample(features, noise)
+        sampled[heat] = sample.detach().std((1, 2, 3))  # [64]
     ratio = sampled[3.0] / sampled[1.0].mean()
     assert 0.9 < ratio.min() < 1.1 and 2 < ratio.max() < 3.3 and ratio.median() < 1.5
 
@@ -170,7 +181,7 @@ def of_everything(last: bool, **weights: float) -> Losses:
         PhotoVLAE(recipe.model), recipe if last else recipe.weighted(**weights), judges()
     )
     x = torch.rand(2, 3, 128, 128)
-    return objective(x, torch.tensor([0.2, 0.9]), (0, 0), structure=not last)
+    return objective(x, torch.tensor([0.2, 0.9]), (0, 0), seeded(), structure=not last)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["B", "C"])
@@ -198,7 +209,7 @@ def test_the_rate_distortion_loss_is_what_it_says() -> None:
     torch.manual_seed(0)
     model = PhotoVLAE(recipe.model)
     x, level = torch.rand(1, 3, 64, 64), torch.tensor([0.9])
-    losses = Objective(model, recipe, Judges())(x, level, None)
+    losses = Objective(model, recipe, Judges())(x, level, None, seeded())
     rate, mse = losses.measures["bpp"].item(), losses.measures["mse"].item()
     factor = recipe.model.rate_weight(0.9)
     expected = (rate + factor * mse) * (factor / recipe.model.rate_weight(0.5)) ** -0.3
@@ -210,7 +221,9 @@ def test_stage_c_may_have_weights_of_its_own() -> None:
     torch.manual_seed(0)
     objective = Objective(PhotoVLAE(recipe.model), recipe, judges())
     x, level = torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9])
-    names = [set(objective(x, level, (0, 0), structure).terms) for structure in (True, False)]
+    names = [
+        set(objective(x, level, (0, 0), seeded(), structure).terms) for structure in (True, False)
+    ]
     assert names == [{"energy", "nll", "log_mse"}, {"wd", "nll", "log_mse"}]
 
 

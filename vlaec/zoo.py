@@ -216,9 +216,12 @@ def _filled(card: Card, build: Callable[[dict[str, Any]], Model]) -> Model:
     """The network that `build` makes of the config in the weights file, with those weights."""
     import torch
 
+    from .networks.seeded import Seeded
+
     try:
         weights = open_weights(card)
-        model = build(weights.config)
+        with Seeded():
+            model = build(weights.config)
         model.load_state_dict({k: torch.from_numpy(v).float() for k, v in weights.tensors.items()})
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlaec.bench.likelihood import as_input
+from vlaec.networks.seeded import Seeded
 from vlaec.train.sets.data import SetData, binarise
 
 BATCH = 128
@@ -31,9 +32,9 @@ def train_classifier(data: SetData, epochs: int, seed: int = 0) -> nn.Sequential
     colour = data.train.ndim == 4
     if data.train_labels is None or not (data.dynamic or colour):
         raise ValueError("the classifier learns from grey or colour images with labels")
-    torch.manual_seed(seed)
     random = np.random.Generator(np.random.Philox(seed))
-    network = _colour_network() if colour else _digit_network(data.train.shape[1])
+    with Seeded(seed):
+        network = _colour_network() if colour else _digit_network(data.train.shape[1])
     vary, rate = (shift_and_mirror, 1e-2) if colour else (binarise, 3e-3)
     steps = epochs * (len(data.train) // BATCH)
     optimiser = torch.optim.Adam(network.parameters())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..coding.gaussian import LATENT_BOUND
 from .blocks import downsample, isometric_, level_weights, residual_stack, upsample
-from .config import LATENT_INPUT_SCALE, PhotoConfig
+from .config import LATENT_INPUT_SCALE, STRIDE, PhotoConfig
 from .pixelcnn import PixelCNN
 from .prior import Prior, PriorOutput
 
@@ -27,6 +27,13 @@ class Synthesised(NamedTuple):
     mean: Tensor  # [N, 3, H, W] on the [0, 1] scale: the picture without texture
     detail: Tensor  # [N, 3, H, W]
     features: Tensor  # [N, F, H, W]
+
+
+class LatentNoise(NamedTuple):
+    """The randomness of one training pass."""
+
+    z: Tensor  # [N, C, h, w] uniform in +-1/2, in place of rounding
+    w: Tensor  # see `Prior.draw_noise`
 
 
 class VLAEOutput(NamedTuple):
@@ -105,19 +112,26 @@ class PhotoVLAE(nn.Module):
         for start in self.to_detail.parameters():
             nn.init.zeros_(start)
 
-    def forward(self, x: Tensor, level: Tensor) -> VLAEOutput:
+    def draw_noise(self, x: Tensor, random: torch.Generator) -> LatentNoise:
+        """Noise for a training pass of pictures [N, 3, H, W]."""
+        h, w = (side // STRIDE for side in x.shape[2:])
+        shape = (len(x), self.config.latent_channels, h, w)
+        uniform = torch.rand(shape, generator=random, device=x.device) - 0.5
+        return LatentNoise(uniform, self.prior.draw_noise(uniform, random))
+
+    def forward(self, x: Tensor, level: Tensor, noise: LatentNoise) -> VLAEOutput:
         """Training pass of all but the texture.
 
         Args:
             x: [N, 3, H, W] in [0, 1]; H and W multiples of 64.
             level: [N] in [0, 1].
+            noise: see `draw_noise`.
         """
         levels = level_weights(level, self.config.levels)
         y = self.encode(x, levels)
-        noisy = y + torch.rand_like(y) - 0.5
         z = y + (y.round() - y).detach()
         with torch.autocast(x.device.type, enabled=False):
-            prior = self.prior(z, noisy, levels)
+            prior = self.prior(z, y + noise.z, levels, noise.w)
         known = self.known(z, prior.mean, prior.log_scale, levels)
         return VLAEOutput(self.mean(self.synthesis.trunk(known)), known, prior)
 

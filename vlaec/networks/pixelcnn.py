@@ -127,12 +127,14 @@ def mixture_bits(mixture: Mixture, residual: Tensor) -> Tensor:
     return -torch.logsumexp(per_component, 1) / 0.6931471805599453
 
 
-def draw_noise(shape: tuple[int, int, int], k: int, like: Tensor) -> SamplingNoise:
-    """Training noise for images [N, 3, H, W] of `shape` (N, H, W) on the device of `like`."""
+def draw_noise(shape: tuple[int, int, int], k: int, random: torch.Generator) -> SamplingNoise:
+    """Training noise for images [N, 3, H, W] of `shape` (N, H, W), on the generator's device."""
     n, h, w = shape
     tiny = 1e-6
-    u = torch.rand(n, k, h, w, device=like.device).clamp(tiny, 1 - tiny)
-    v = torch.rand(n, 3, h, w, device=like.device).clamp(tiny, 1 - tiny)
+    u, v = (
+        torch.rand(n, c, h, w, generator=random, device=random.device).clamp(tiny, 1 - tiny)
+        for c in (k, 3)
+    )
     return SamplingNoise(-torch.log(-torch.log(u)), torch.logit(v).clamp(-NOISE_BOUND, NOISE_BOUND))
 
 

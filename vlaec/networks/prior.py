@@ -95,13 +95,7 @@ class Prior(nn.Module):
         )
         self.hyper_log_scale = nn.Parameter(torch.full((hyper,), 2.0))
 
-    def forward(
-        self,
-        z: Tensor,
-        noisy: Tensor,
-        levels: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> PriorOutput:
+    def forward(self, z: Tensor, noisy: Tensor, levels: Tensor, noise: Tensor) -> PriorOutput:
         """Rates in one parallel pass.
 
         Args:
@@ -109,28 +103,26 @@ class Prior(nn.Module):
             noisy: [N, C, h, w] latent with uniform noise, whose density is the rate
                 (Balle et al. 2018).
             levels: [N, levels] from `level_weights`.
-            generator: of the noise of w; None for torch's own.
+            noise: of w, see `draw_noise`.
         """
-        features, hyper_bits = self.side_information(z, levels, generator)
+        features, hyper_bits = self.side_information(z, levels, noise)
         mean, log_scale = self.conditionals(z, features, levels)
         bits = gaussian_bits(noisy, mean, log_scale.exp()).flatten(1).sum(1)
         return PriorOutput(mean, log_scale, bits, hyper_bits)
 
-    def side_information(
-        self, z: Tensor, levels: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """What the early groups see of a w drawn from its posterior, and what w costs.
+    def draw_noise(self, z: Tensor, random: torch.Generator) -> Tensor:
+        """Noise of w for latents [N, C, h, w]: normal, [N, hyper, ceil(h/4), ceil(w/4)]."""
+        h, w = (-(-side // 4) for side in z.shape[2:])
+        shape = (len(z), len(self.hyper_mean), h, w)
+        return torch.randn(shape, generator=random, device=z.device)
+
+    def side_information(self, z: Tensor, levels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """What the early groups see of a w drawn from its posterior by `noise`, and what w costs.
 
         Returns:
             [N, hyper_features, h, w], and KL(q(w | z_early) || p(w)) in bits, [N].
         """
         q_mean, q_log_scale = self.posterior(z[:, : self.early_channels])
-        if generator is None:
-            noise = torch.randn_like(q_mean)
-        else:
-            noise = torch.randn(
-                q_mean.shape, generator=generator, dtype=q_mean.dtype, device=q_mean.device
-            )
         hyper = q_mean + q_log_scale.exp() * noise
         kl = gaussian_kl(
             q_mean,

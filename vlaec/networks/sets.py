@@ -77,7 +77,7 @@ class SetVLAE(nn.Module):
             return bernoulli_log_likelihood(x, parameters)
         return mixture_log_likelihood(x, split_mixture(parameters))
 
-    def elbo(self, x: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def elbo(self, x: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """KL(q(z | x) || p(z)) and log p(x | z) for one z ~ q, each [N], in nats.
 
         The KL is exact in every element given the sampled elements before it; with the flow
@@ -86,11 +86,8 @@ class SetVLAE(nn.Module):
         z, kl = self.sample(x, random)
         return kl, self.log_likelihood(x, self.features(z))
 
-    def sample(self, x: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """z ~ q(z | x) [N, C, h, w], reparametrised, and an unbiased estimate of the KL [N].
-
-        The noise is drawn from `random`, or from torch's own generator.
-        """
+    def sample(self, x: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """z ~ q(z | x) [N, C, h, w], reparametrised, and an unbiased estimate of the KL [N]."""
         mean, log_scale = self.encode(x)
         if not self.config.latent_channels:
             return mean, mean.flatten(1).sum(1)

@@ -192,7 +192,8 @@ class _Search:
 
     def cost(self, z: Tensor, noise: torch.Generator) -> Tensor:
         """Bits per pixel + lambda * distortion of latents [1, C, h, w]; a number."""
-        prior = self.model.prior(z, z, self.levels, noise)
+        of_w = self.model.prior.draw_noise(z, noise)
+        prior = self.model.prior(z, z, self.levels, of_w)
         known = self.model.known(z, prior.mean, prior.log_scale, self.levels)
         mean = self.model.mean(self.model.synthesis.trunk(known))
         distortion = ((mean - self.x) * 255).square().mean()

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..networks import PhotoVLAE
+from ..networks.seeded import Seeded
 from .photo.recipe import Recipe
 from .sets.precondition import plain
 from .sets.recipe import SetRecipe
@@ -91,7 +92,8 @@ def _write_graphs(recipe: Recipe, tensors: dict[str, Tensor], weights: Path) -> 
 
 
 def _filled(recipe: Recipe, tensors: dict[str, Tensor]) -> PhotoVLAE:
-    model = PhotoVLAE(recipe.model)
+    with Seeded():
+        model = PhotoVLAE(recipe.model)
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
     return model.eval()
 

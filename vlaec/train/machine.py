@@ -21,8 +21,12 @@ class Machine:
     counts_flops: bool = True  # for the log: takes a step of each kind when a run begins
 
     def autocast(self) -> torch.autocast:
-        """The precision of a training step; what must be float32 opts out inside the model."""
-        return torch.autocast(self.device.type, torch.bfloat16)
+        """The precision of a training step; what must be float32 opts out inside the model.
+
+        Without torch's cache of cast weights: all threads share it, so that other runs would decide
+        how this one rounds, and it keeps the adversary's weights of before its step.
+        """
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
     def tune(self) -> None:
         """Process-wide settings of CUDA: the fastest algorithms, and float32 where it is asked for.
@@ -42,13 +46,14 @@ def flops_per_pixel(objective: nn.Module, recipe: Recipe, machine: Machine) -> t
     Counted by running both on one batch; convolutions and matrix products only, a multiply-add
     being two operations. `objective` is an `Objective` that is not compiled.
     """
-    x = torch.rand(recipe.batch, 3, recipe.crop, recipe.crop, device=machine.device)
+    x = torch.full((recipe.batch, 3, recipe.crop, recipe.crop), 0.5, device=machine.device)
+    random = torch.Generator(machine.device)
     level = torch.full((recipe.batch,), 0.5, device=machine.device)
     counts = []
     for corner in (None, (0, 0)):
         with FlopCounterMode(display=False) as counter:
             with machine.autocast():
-                losses = objective(x, level, corner)
+                losses = objective(x, level, corner, random)
             losses.total.backward()
         counts.append(counter.get_total_flops() / (recipe.batch * recipe.crop**2))
         objective.zero_grad(set_to_none=True)

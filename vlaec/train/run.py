@@ -90,6 +90,7 @@ class Run(ABC, Generic[AnySettings]):
     ) -> None:
         self.recipe, self.run, self.budget, self.machine = recipe, folder, budget, machine
         self.device = machine.device
+        self.random = torch.Generator(self.device)  # seeded for every step
         # The tensors of state_dict() are the model's own: the moving average reads them directly.
         state = model.state_dict()
         self.current = list(state.values())
@@ -112,21 +113,20 @@ class Run(ABC, Generic[AnySettings]):
         before = self.elapsed
         chunk = math.inf if chunk_minutes is None else chunk_minutes * 60
         meter = self._new_meter()
-        with self._own_randomness():
-            while self._progress() < 1 and self.elapsed - before < chunk:
-                if not self._counted_step():
-                    continue
-                self.step += 1
+        while self._progress() < 1 and self.elapsed - before < chunk:
+            if not self._counted_step():
+                continue
+            self.step += 1
+            self._set_clock(before + time.monotonic() - started)
+            row = self._look()
+            if row:
                 self._set_clock(before + time.monotonic() - started)
-                row = self._look()
-                if row:
-                    self._set_clock(before + time.monotonic() - started)
-                if row or meter.seconds >= LOG_SECONDS:
-                    self._report(row, report)
-                    meter = self._new_meter()
-                if self._writes and time.monotonic() - saved >= self.save_seconds:
-                    self._save()
-                    saved = time.monotonic()
+            if row or meter.seconds >= LOG_SECONDS:
+                self._report(row, report)
+                meter = self._new_meter()
+            if self._writes and time.monotonic() - saved >= self.save_seconds:
+                self._save()
+                saved = time.monotonic()
         if meter.count:
             self._report({}, report)
         if self._writes:
@@ -151,11 +151,6 @@ class Run(ABC, Generic[AnySettings]):
 
     _writes = True  # whether this process keeps the log and the checkpoint
     save_seconds: float = SAVE_SECONDS
-
-    def _own_randomness(self) -> Any:
-        """The caller's generators are as before when training ends."""
-        cuda = [self.device.index or 0] if self.device.type == "cuda" else []
-        return torch.random.fork_rng(devices=cuda)
 
     def _progress(self) -> float:
         return self.budget.spent(self.step, self.elapsed)

@@ -41,15 +41,14 @@ class Checks:
         begun, batch = trainer.texture_begun, trainer.batch
         kept = [value.clone() for value in trainer.current]
         optimiser = copy.deepcopy(trainer.optimiser.state_dict())
-        with trainer._own_randomness():
-            self._try("loss and gradient as on the CPU", self._like_the_cpu)
-            speeds = {}
-            sizes = [batch // 2, batch] if choose and self.cuda else [batch]
-            for size in sizes:
-                trainer.batch = size
-                self._try(f"steps of {size} crops", lambda: speeds.update(self._speed()))
-            if self.cuda:
-                self._try("no waits in a step", self._without_waits)
+        self._try("loss and gradient as on the CPU", self._like_the_cpu)
+        speeds = {}
+        sizes = [batch // 2, batch] if choose and self.cuda else [batch]
+        for size in sizes:
+            trainer.batch = size
+            self._try(f"steps of {size} crops", lambda: speeds.update(self._speed()))
+        if self.cuda:
+            self._try("no waits in a step", self._without_waits)
         trainer.batch = batch
         if len(speeds) == 2 and speeds[sizes[0]] >= KEPT * speeds[batch]:
             trainer.batch = sizes[0]

@@ -47,11 +47,12 @@ def rows(trainer: Trainer, crops: Tensor, texture: bool) -> list[Row]:
     """Rate, fidelity and J = rate + lambda * distortion of the averaged weights by level; of the
     texture LPIPS as well, where the trainer has the network."""
     found = []
-    with _averaged(trainer), trainer._own_randomness(), torch.no_grad(), trainer.machine.autocast():
+    random = torch.Generator(trainer.device)
+    with _averaged(trainer), torch.no_grad(), trainer.machine.autocast():
         for level in LEVELS:
-            torch.manual_seed(9)
+            random.manual_seed(9)
             parts = [
-                _measures(trainer, x.to(trainer.device), level, texture)
+                _measures(trainer, x.to(trainer.device), level, texture, random)
                 for x in crops.split(AT_ONCE)
             ]
             names = list(parts[0])
@@ -62,12 +63,14 @@ def rows(trainer: Trainer, crops: Tensor, texture: bool) -> list[Row]:
     return found
 
 
-def _measures(trainer: Trainer, x: Tensor, value: float, texture: bool) -> dict[str, Tensor]:
-    """Of each crop, [N]."""
+def _measures(
+    trainer: Trainer, x: Tensor, value: float, texture: bool, random: torch.Generator
+) -> dict[str, Tensor]:
+    """Measures of each crop, [N]."""
     model, judges = trainer.model, trainer.objective.judges
     level = torch.full((len(x),), value, device=x.device)
     x = x.contiguous(memory_format=torch.channels_last)
-    out = model(x, level)
+    out = model(x, level, model.draw_noise(x, random))
     mean = out.mean.clamp(0, 1)
     found = {
         "bpp": (out.prior.latent_bits + out.prior.hyper_bits) / (x.shape[2] * x.shape[3]),
@@ -78,9 +81,12 @@ def _measures(trainer: Trainer, x: Tensor, value: float, texture: bool) -> dict[
         found["lpips"] = judges.lpips(x, mean)
     if texture:
         detail, features = model.texture(model.texture_synthesis.trunk(out.known))
-        sample = trainer.objective.texture.sample(features)
-        picture = (out.mean + detail + sample).clamp(0, 1)
-        again = (out.mean + detail + trainer.objective.texture.sample(features)).clamp(0, 1)
+        sampler = trainer.objective.texture
+        shape = (len(x), *features.shape[2:])
+        picture, again = (
+            (out.mean + detail + sampler.sample(features, noise)).clamp(0, 1)
+            for noise in [sampler.sampling_noise(shape, random) for _ in range(2)]
+        )
         grey = 255.0
         found["texture_rms"] = grey * _rms(picture - mean)
         found["chance"] = _rms(picture - again) / 2**0.5 / _rms(picture - mean).clamp_min(1e-9)

@@ -33,7 +33,12 @@ class Objective(nn.Module):
         self.texture = TextureLoss(model.pixelcnn, model.config.temperature, recipe, judges)
 
     def forward(
-        self, x: Tensor, level: Tensor, corner: tuple[int, int] | None, structure: bool = True
+        self,
+        x: Tensor,
+        level: Tensor,
+        corner: tuple[int, int] | None,
+        random: torch.Generator,
+        structure: bool = True,
     ) -> Losses:
         """Losses of a batch.
 
@@ -42,6 +47,7 @@ class Objective(nn.Module):
             level: [N] in [0, 1], the quality of each crop.
             corner: top-left corner of the square that the texture is trained on, or None in
                 stage A.
+            random: what all noise is drawn from, on the device of `x`.
             structure: whether what decides z and the mean is trained; not in stage C.
 
         Returns:
@@ -49,7 +55,7 @@ class Objective(nn.Module):
         """
         recipe = self.recipe
         with torch.set_grad_enabled(structure and torch.is_grad_enabled()):
-            out = self.model(x, level)
+            out = self.model(x, level, self.model.draw_noise(x, random))
             total, terms, measures = self._structure(x, level, out, structure)
         if corner is not None:
             some = slice((structure and recipe.texture_crops) or len(x))
@@ -59,8 +65,9 @@ class Objective(nn.Module):
             detail, features = self.model.texture(self.model.texture_synthesis.trunk(known))
             rows, columns = (slice(c, c + recipe.texture_crop) for c in corner)
             parts = (x[some], out.mean[some], detail, features)
-            square = (t[:, :, rows, columns] for t in parts)
-            on_texture, measures["texture_mse"] = self.texture(*square, last=not structure)
+            square = [t[:, :, rows, columns] for t in parts]
+            noise = self.texture.draw_noise(square[-1], not structure, random)
+            on_texture, measures["texture_mse"] = self.texture(*square, noise, not structure)
             terms |= on_texture
         weights = recipe.stage_weights(last=not structure)
         for name, term in terms.items():

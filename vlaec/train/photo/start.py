@@ -24,9 +24,9 @@ VARIANCE_MIN = 1e-9
 
 
 @torch.no_grad()
-def start_from_components(model: PhotoVLAE, crops: Tensor) -> None:
+def start_from_components(model: PhotoVLAE, crops: Tensor, random: torch.Generator) -> None:
     """Set a new model to the principal components of `crops` [N, 3, S, S] in [0, 1], S a multiple
-    of 16, on the model's device."""
+    of 16; crops and generator are on the model's device."""
     analysis, trunk = model.analysis, model.synthesis.trunk
     first, last = _conv(analysis, 1), _conv(model.synthesis.full, 0)
     x = F.pixel_unshuffle(crops.float() - 0.5, 4)
@@ -34,29 +34,29 @@ def start_from_components(model: PhotoVLAE, crops: Tensor) -> None:
         stem, _ = _components(x, first.out_channels)
     else:
         stem = first.weight[:, :, 1, 1].clone()  # already an isometry: nothing is lost
-    _centre(first, stem, NOISE)
+    _centre(first, stem, NOISE, random)
     blocks = []
     y = _apply(stem, x)
     for down in (_conv(analysis, 3, 1), _conv(analysis, 5, 1)):
         y = F.pixel_unshuffle(y, 2)
         basis, _ = _components(y, down.out_channels)
-        _centre(down, basis, NOISE / 3)
+        _centre(down, basis, NOISE / 3, random)
         y = _apply(basis, y)
         blocks.append(basis)
     latent, variances = _components(y, model.config.latent_channels)
-    _centre(model.to_latent, latent, NOISE / 3)
+    _centre(model.to_latent, latent, NOISE / 3, random)
 
     entry = _conv(trunk, 0)
     known = torch.zeros_like(entry.weight[:, :, 1, 1])  # [w16, C + levels]
     known[:, : len(latent)] = latent.T
-    known[:, len(latent) :].normal_(std=0.01)
-    _centre(entry, known, NOISE)
+    known[:, len(latent) :].normal_(std=0.01, generator=random)
+    _centre(entry, known, NOISE, random)
     ups = _conv(trunk, 2, 0), _conv(trunk, 4, 0)
     for up, basis in zip(ups, reversed(blocks), strict=True):
-        _centre(up, basis.T, NOISE / 3)
-    full = 0.02 * torch.randn_like(last.weight[:, :, 0, 0])  # [16 F, w4]
+        _centre(up, basis.T, NOISE / 3, random)
+    full = torch.empty_like(last.weight[:, :, 0, 0]).normal_(std=0.02, generator=random)
     full[: stem.shape[1]] = stem.T
-    _centre(last, full, 0)
+    _centre(last, full, 0, random)
     # The first three features are the picture.
     model.to_mean.weight.mul_(0.1)
     model.to_mean.weight[:, :3] = 0
@@ -126,9 +126,9 @@ def _apply(matrix: Tensor, x: Tensor) -> Tensor:
     return F.conv2d(x, matrix[:, :, None, None])
 
 
-def _centre(conv: nn.Conv2d, matrix: Tensor, noise: float) -> None:
+def _centre(conv: nn.Conv2d, matrix: Tensor, noise: float, random: torch.Generator) -> None:
     """Make `matrix` what a convolution does to each pixel; its other taps are noise."""
     middle = conv.kernel_size[0] // 2
-    conv.weight.normal_(std=noise) if noise else conv.weight.zero_()
+    conv.weight.normal_(std=noise, generator=random)
     conv.weight[:, :, middle, middle] = matrix
     _bias(conv).zero_()

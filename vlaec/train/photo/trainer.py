@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...networks.blocks import ResidualBlock
 from ...networks.config import PhotoConfig
 from ...networks.photo import PhotoVLAE
+from ...networks.seeded import Seeded
 from .. import checkpoint, log
 from ..machine import Machine, flops_per_pixel
 from ..run import Budget, Run
@@ -49,9 +50,9 @@ class Trainer(Run[Recipe]):
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         self._writes = self.rank == 0
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(recipe.seed)
+        with Seeded(recipe.seed):
             model = build(recipe.model)
+            judges = Judges.load(recipe.losses, weights)
         self.model = model.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(recipe, run, budget, machine, self.model)
         self.batch = recipe.batch  # crops of a step, fewer where memory does not suffice
@@ -67,8 +68,7 @@ class Trainer(Run[Recipe]):
         if recipe.drawn and recipe.page_pool:
             seed = (recipe.seed, self.rank)
             self.pages = PagePool(recipe.page_pool, recipe.crop, seed, self.device)
-        judges = Judges.load(recipe.losses, weights).to(self.device)
-        self.objective = objective(self.model, recipe, judges)
+        self.objective = objective(self.model, recipe, judges.to(self.device))
         self.flops = (
             flops_per_pixel(self.objective, recipe, machine) if machine.counts_flops else None
         )
@@ -101,9 +101,7 @@ class Trainer(Run[Recipe]):
         recipe = self.recipe
         random = np.random.default_rng((recipe.seed, self.rank, 2**32))
         crops = self.photos.crops(START_PIXELS // recipe.crop**2 + 1, recipe.crop, 1.0, random)
-        with self._own_randomness():
-            torch.manual_seed(recipe.seed)
-            start_from_components(self.model, crops)
+        start_from_components(self.model, crops, self.random.manual_seed(recipe.seed))
         if self.world > 1:
             for value in self.current:
                 dist.broadcast(value, 0)
@@ -143,7 +141,7 @@ class Trainer(Run[Recipe]):
             self._begin_texture()
         self._set_rate()
         random = np.random.default_rng((recipe.seed, self.rank, self.step))
-        torch.manual_seed(int(random.integers(2**63)))
+        self.random.manual_seed(int(random.integers(2**63)))
         x = self._batch(random)
         corner = None
         if texture:
@@ -151,7 +149,7 @@ class Trainer(Run[Recipe]):
             corner = (16 * int(random.integers(room)), 16 * int(random.integers(room)))
         level = upload(self._levels(random), self.device)
         with self.machine.autocast():
-            losses: Losses = self.objective(x, level, corner, structure)
+            losses: Losses = self.objective(x, level, corner, self.random, structure)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         if self.world > 1:
@@ -186,8 +184,8 @@ class Trainer(Run[Recipe]):
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         parts = (flat / self.world).split([g.numel() for g in gradients])
-        own = [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)]
-        torch._foreach_copy_(gradients, own)
+        means = [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)]
+        torch._foreach_copy_(gradients, means)
 
     def _learning_rate(self) -> float:
         progress, end = self._progress(), self.recipe.structure_until

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...networks.seeded import Seeded
 from ...networks.sets import SetVLAE
 from .. import checkpoint, log
 from ..graph import StepGraph
@@ -43,8 +44,7 @@ class SetTrainer(Run[SetRecipe]):
         Raises:
             ValueError: images of another form than the model's, or a checkpoint of another recipe.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(recipe.seed)
+        with Seeded(recipe.seed):
             model = SetVLAE(recipe.model)
         precondition(model.pixelcnn)
         self.model = model.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -53,7 +53,6 @@ class SetTrainer(Run[SetRecipe]):
         self.train_images = self._images(data.train)  # [N, C, H, W]
         self.validation_images = self._images(data.validation[: recipe.validation_images])
         self.best, self.best_elbo = self.ema, -math.inf
-        self.random = torch.Generator(self.device)
         if recipe.dropout:
             add_dropout(self.model, recipe.dropout, self.random)
         self.likelihood = self.model.log_likelihood
@@ -148,7 +147,8 @@ class SetTrainer(Run[SetRecipe]):
         return {"validation_elbo": likelihood - kl, "validation_kl": kl}
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16)
+        enabled = self.recipe.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled, cache_enabled=False)
 
     def one_step(self) -> None:
         """One update, at the place of the schedule that `step` and `elapsed` say."""
