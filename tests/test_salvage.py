@@ -11,7 +11,7 @@ import pytest
 from vlaec import images
 from vlaec.errors import BadFileError
 from vlaec.photo import container
-from vlaec.photo.salvage import salvage
+from vlaec.photo.kind import salvage
 from vlaec.sets import container as archive_container
 
 HEADER = container.Header(6, 4, False, 5000, b"12345678", 0, 128, 77)
@@ -22,8 +22,13 @@ WHOLE = container.pack(container.Container(HEADER, STACK, ALPHA, METADATA))
 GOLDEN = Path(__file__).resolve().parent / "golden_sets"
 
 
+def saved(damaged: bytes) -> tuple[container.Container, list[str]]:
+    sound, lost = salvage(damaged)
+    return container.unpack(sound), lost
+
+
 def test_a_whole_file_loses_nothing() -> None:
-    parts, lost = salvage(WHOLE)
+    parts, lost = saved(WHOLE)
     assert not lost and parts.metadata == METADATA and parts.alpha == ALPHA
     assert np.array_equal(parts.stack.words, STACK.words)
 
@@ -39,9 +44,9 @@ def test_every_damaged_byte_costs_at_most_its_own_part() -> None:
                 damaged[position] ^= mask
                 if name in ("header", "stack"):
                     with pytest.raises(BadFileError):
-                        salvage(bytes(damaged))
+                        saved(bytes(damaged))
                     continue
-                parts, lost = salvage(bytes(damaged))
+                parts, lost = saved(bytes(damaged))
                 assert len(lost) == 1 and lost[0] in (*sizes, "unknown part")
                 kept = dict(METADATA)
                 kept.pop(name, None)
@@ -53,7 +58,7 @@ def test_every_damaged_byte_costs_at_most_its_own_part() -> None:
 def test_bytes_that_are_missing_or_new_cost_one_part() -> None:
     start = WHOLE.index(b"e", 34 + container.info(WHOLE).sizes["alpha"])
     for damaged in (WHOLE[:start] + WHOLE[start + 3 :], WHOLE[:start] + b"xxx" + WHOLE[start:]):
-        parts, lost = salvage(damaged)
+        parts, lost = saved(damaged)
         assert lost and np.array_equal(parts.stack.words, STACK.words)
         assert parts.alpha == ALPHA and parts.icc == METADATA["icc"]
 
@@ -61,12 +66,12 @@ def test_bytes_that_are_missing_or_new_cost_one_part() -> None:
 @pytest.mark.parametrize("length", [0, 10, 34, 60, len(WHOLE) - 1])
 def test_a_cut_file_has_no_picture(length: int) -> None:
     with pytest.raises(BadFileError):
-        salvage(WHOLE[:length])
+        saved(WHOLE[:length])
 
 
 def test_a_plane_that_is_no_plane_is_lost() -> None:
     made = container.pack(container.Container(HEADER, STACK, b"no PNG", {"xmp": b"<x/>"}))
-    parts, lost = salvage(made)
+    parts, lost = saved(made)
     assert parts.alpha is None and lost == ["alpha"] and parts.xmp == b"<x/>"
 
 

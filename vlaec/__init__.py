@@ -28,12 +28,12 @@ if TYPE_CHECKING:
         extract_archive,
         info,
         latents,
+        verify,
     )
     from .density import likelihood
     from .images import Picture
     from .photo.codec import Codec
     from .pillow_plugin import register
-    from .soundness import verify
 
 __version__ = "0.1.0"
 
@@ -73,7 +73,7 @@ _HOMES = {
     "latents": "api",
     "likelihood": "density",
     "register": "pillow_plugin",
-    "verify": "soundness",
+    "verify": "api",
 }
 # Modules by the names that they had before the package was divided.
 _MODULES = {"codec": "photo.codec", "container": "photo.container", "image_sets": "sets.images"}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from . import zoo
 from .coding.progress import Progress
 from .errors import BadFileError, UsageError
+from .kinds import kind_of
 from .limits import MAX_PIXELS, memory_to_decompress, why_too_large
 from .options import CompressOptions, DecompressOptions, whole
 from .target import Target
@@ -182,13 +183,26 @@ def info(data: FileLike) -> Info | ArchiveInfo:
         VlaecError: a damaged or foreign file.
     """
     from .inputs import as_bytes
-    from .photo import container
-    from .sets import container as archive_container
 
     content = as_bytes(data)
-    if content.startswith(archive_container.MAGIC):
-        return archive_container.info(content)
-    return container.info(content)
+    found: Info | ArchiveInfo = kind_of(content).info(content)
+    return found
+
+
+def verify(data: FileLike) -> dict[str, Any]:
+    """What a sound `.vlae` or `.vlaa` file holds.
+
+    Of a picture all checksums, the metadata, the alpha plane and the latents are checked; of an
+    archive every image is decoded.
+
+    Raises:
+        BadFileError: the file is damaged.
+        ModelMissingError: its model is not installed, so it cannot be said.
+    """
+    from .inputs import as_bytes
+
+    content = as_bytes(data)
+    return kind_of(content).verify(content)
 
 
 def create_archive(

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from .. import files
 from ..errors import UsageError
 from .flags import force_option, json_option, quiet_option, source_argument, verbose_option
 from .terminal import check_names, check_streams, note, progress_bar, remark, show
-
-if TYPE_CHECKING:
-    from ..sets.container import Info
 
 _SEEDS = click.IntRange(0, 2**32 - 1)
 
@@ -65,8 +62,7 @@ def create(
     files.check_output(output, force, source)
 
     from .. import zoo
-    from ..sets import archive
-    from ..sets import container as archive_container
+    from ..sets import archive, kind
     from ..sets import images as image_sets
 
     archiver = archive.load_archiver(zoo.find(name=model).id)
@@ -78,7 +74,7 @@ def create(
     files.write_atomically(output, data, force)
     for text in notes:
         note(f"{show(source)}: {text}")
-    facts = _facts(archive_container.info(data))
+    facts = kind.facts(kind.info(data))
     if as_json:
         more = {"input": source, "output": output, "seconds": round(seconds, 3), "notes": notes}
         click.echo(json.dumps({**more, **facts}))
@@ -111,16 +107,14 @@ def extract(
     IN may be - for standard input. OUT is IN with the suffix .npz, or, where the archive was made
     from a folder, IN without its suffix, unless given.
     """
-    from ..sets import container as archive_container
+    from ..sets import container, kind
 
     check_names(source, output)
     data = files.read_bytes(source)
     lost: list[str] = []
     if salvage:
-        from ..soundness import salvage as save
-
-        data, lost = save(data)
-    names = archive_container.unpack(data).names
+        data, lost = kind.salvage(data)
+    names = container.unpack(data).names
     if output is None:
         output = "-" if source == "-" else _beside(source, "" if names else ".npz")
     check_streams(output, as_json)
@@ -144,64 +138,9 @@ def extract(
     for name in lost:
         note(f"{show(source)}: lost: {name}")
     if as_json:
-        facts = _facts(archive_container.info(data))
+        facts = kind.facts(kind.info(data))
         more = {"input": source, "output": output, "seconds": round(seconds, 3)}
         click.echo(json.dumps({**more, **facts}))
-
-
-def show_archive(source: str, info: Info, as_json: bool) -> None:
-    """Print what `vlaec info` says of an archive."""
-    facts = _facts(info)
-    if as_json:
-        click.echo(json.dumps({"file": source, "format_version": info.version, **facts}))
-        return
-    header = info.header
-    kind = "lossy" if header.lossy else "lossless"
-    name = facts["model"] or "not installed"
-    rows = {
-        "file": f"{show(source)} (format version {info.version})",
-        "images": f"{header.count} of {header.width} x {header.height}, "
-        f"{'colour' if header.colour else 'black and white'}, {kind}",
-        "model": f"{name} ({header.model_id.hex()})",
-        "size": f"{info.total} bytes, {info.bits_per_dim:.4f} bits/dim",
-        "bytes": ", ".join(f"{name} {size}" for name, size in info.sizes.items()),
-        "stack": f"{facts['stack_bytes']} bytes, {info.initial_bits // 8} of them initial; "
-        f"the model predicts {facts['predicted_bytes']} for the rest",
-        "blocks": f"{len(info.stack.blocks)}, the largest of {max(info.stack.blocks)} images",
-    }
-    if info.initial_bits:
-        rows["initial"] = (
-            f"{info.initial_bits} bits, not of the content; without them "
-            f"{info.net_bits_per_dim:.4f} bits/dim"
-        )
-    if header.lossy:
-        rows["seed"] = str(header.seed)
-    for key, value in rows.items():
-        click.echo(f"{key:<10} {value}")
-
-
-def _facts(info: Info) -> dict[str, Any]:
-    from .. import zoo
-
-    header = info.header
-    return {
-        "images": header.count,
-        "height": header.height,
-        "width": header.width,
-        "colour": header.colour,
-        "lossy": header.lossy,
-        "seed": header.seed,
-        "model": zoo.find_name(header.model_id),
-        "model_id": header.model_id.hex(),
-        "bytes": info.total,
-        "initial_bits": info.initial_bits,
-        "bits_per_dim": round(info.bits_per_dim, 5),
-        "bits_per_dim_without_initial": round(info.net_bits_per_dim, 5),
-        "sizes": info.sizes,
-        "stack_bytes": 4 * len(info.stack.words),
-        "predicted_bytes": round(info.predicted_bits / 8, 1),
-        "blocks": len(info.stack.blocks),
-    }
 
 
 def _sentence(facts: dict[str, Any]) -> str:

@@ -16,7 +16,6 @@ from ..errors import BadImageError, UsageError
 from ..options import MAX_EFFORT, STRIPPABLE, CompressOptions
 from ..target import METRICS
 from .flags import Many, Number, file_options, output_option, sources_argument
-from .info import common_facts
 from .many import Task, is_many, run_many
 from .terminal import check_streams, note, progress_bar, remark, show, use_threads
 
@@ -120,14 +119,14 @@ def compress_bytes(
     """A `.vlae` file of a picture file, and what to report of it. Raises VlaecError."""
     from .. import api
     from ..inputs import as_picture, read_options
-    from ..photo import container
+    from ..photo import kind
 
     api.check_model(options)
     picture = as_picture(original, read_options(options))
     data = api.encode(picture, options, progress)
     dropped = [f"not kept: {', '.join(picture.dropped)}"] if picture.dropped else []
     facts = {
-        **common_facts(container.info(data)),
+        **kind.common_facts(kind.info(data)),
         "reduced": picture.reduced,
         "dropped": list(picture.dropped),
         "notes": [*picture.notes, *dropped],

@@ -17,7 +17,6 @@ from ..errors import UsageError
 from ..options import SCALES, DecompressOptions
 from .compress import report
 from .flags import Many, Number, file_options, output_option, sources_argument
-from .info import common_facts
 from .many import Task, is_many, run_many
 from .terminal import check_streams, note, progress_bar, show, use_threads
 
@@ -152,14 +151,12 @@ def decompress_bytes(
 ) -> tuple[bytes, dict[str, Any]]:
     """A picture file of a `.vlae` file, and what to report of it. Raises VlaecError."""
     from .. import api, images, preview
-    from ..photo import container
+    from ..photo import kind
 
     lost: list[str] = []
     if salvage:
-        from ..soundness import salvage as save
-
-        data, lost = save(data)
-    info = container.info(data)
+        data, lost = kind.salvage(data)
+    info = kind.info(data)
     header = info.header
     if fit is None:
         width, height = preview.reduced_size((header.width, header.height), options.scale)
@@ -170,7 +167,7 @@ def decompress_bytes(
         picture = api.decode(data, replace(options, scale=scale, texture=0.0), progress)
         picture = preview.fit(picture, fit)
     facts = {
-        **common_facts(info),
+        **kind.common_facts(info),
         "texture": header.texture if options.texture is None else options.texture,
         "seed": header.seed if options.seed is None else options.seed,
     }

@@ -67,13 +67,6 @@ def verify(
 
 def verify_bytes(data: bytes) -> tuple[bytes, dict[str, Any]]:
     """Nothing to write, and what a sound file holds. Raises VlaecError."""
-    from ..photo import container
-    from ..sets import container as archive_container
+    from ..kinds import kind_of
 
-    if data.startswith(archive_container.MAGIC):
-        archive_container.info(data)  # refuses without a network what is no such file
-    elif not data.startswith(container.MAGIC):
-        container.info(data)
-    from ..soundness import verify as check
-
-    return b"", check(data)
+    return b"", kind_of(data).verify(data)
