@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .. import images, zoo
+from .. import zoo
 from ..errors import BadFileError
 from . import container
 from .container import Container, Info, info
@@ -74,7 +74,7 @@ def verify(data: bytes) -> dict[str, Any]:
         header = parts.header
         _read_latent(parts)
         if parts.alpha is not None:
-            images.decode_alpha(parts.alpha, header.width, header.height)
+            _check_alpha(parts)
     except BadFileError as error:
         raise BadFileError(f"{error}; {_what_is_whole(data)}") from error
     size = {"width": header.width, "height": header.height}
@@ -89,12 +89,18 @@ def salvage(data: bytes) -> tuple[bytes, list[str]]:
     """
     parts, lost = container.salvage(data)
     if parts.alpha is not None:
-        header = parts.header
         try:
-            images.decode_alpha(parts.alpha, header.width, header.height)
+            _check_alpha(parts)
         except BadFileError:
             parts, lost = replace(parts, alpha=None), [*lost, "alpha"]
     return container.pack(parts), lost
+
+
+def _check_alpha(parts: Container) -> None:
+    from .. import images
+
+    assert parts.alpha is not None
+    images.decode_alpha(parts.alpha, parts.header.width, parts.header.height)
 
 
 def _read_latent(parts: Container) -> None:
