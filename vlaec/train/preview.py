@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..networks import PhotoVLAE
 from ..networks.blocks import level_weights
 from ..networks.config import STRIDE
+from ..networks.seeded import Seeded
 from ..photo.graphs import PREVIEW
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "photo.png"
@@ -43,7 +44,7 @@ def fit_preview(model: PhotoVLAE, photo: Path = PHOTO, pictures: int = PICTURES)
         x = torch.from_numpy(_varied(original, rng)).permute(2, 0, 1)[None].float() / 255
         levels = level_weights(torch.rand(1, generator=generator), model.config.levels)
         z = model.encode(x, levels).round()
-        prior = model.prior(z, z, levels, generator)
+        prior = model.prior(z, z, levels, model.prior.draw_noise(z, generator))
         known = model.known(z, prior.mean, prior.log_scale, levels)
         means = F.avg_pool2d(model.mean(model.synthesis.trunk(known)) - 0.5, PREVIEW)
         inputs = F.unfold(known.contiguous(), 3, padding=1)[0].double()
@@ -54,7 +55,8 @@ def fit_preview(model: PhotoVLAE, photo: Path = PHOTO, pictures: int = PICTURES)
     assert isinstance(squares, Tensor) and isinstance(products, Tensor)
     ridge = RIDGE * squares.diagonal().mean() * torch.eye(len(squares), dtype=torch.double)
     solution = torch.linalg.solve(squares + ridge, products).T.float()
-    layer = nn.Conv2d(known.shape[1], len(solution), 3, padding=1)
+    with Seeded():
+        layer = nn.Conv2d(known.shape[1], len(solution), 3, padding=1)
     layer.weight.copy_(solution[:, :-1].reshape(layer.weight.shape))
     assert layer.bias is not None
     layer.bias.copy_(solution[:, -1])
