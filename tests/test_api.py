@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import vlaec
+from vlaec.errors import BadImageError, UsageError
 from vlaec.options import CompressOptions, DecompressOptions
 
 RNG = np.random.default_rng(0)
@@ -289,3 +290,30 @@ def test_likelihoods() -> None:
     with pytest.MonkeyPatch.context() as patch:  # rows at a time are the same as all at once
         patch.setattr(density, "ROWS", 7)
         assert np.allclose(vlaec.likelihood(RGB).pixel_bits, whole, rtol=1e-4)
+
+
+def test_streams_that_cannot_be_read_are_refused() -> None:
+    class Broken:
+        def read(self) -> bytes:
+            raise OSError("no medium")
+
+    closed = io.BytesIO(b"data")
+    closed.close()
+    for stream in (closed, Broken()):
+        for call in (vlaec.compress, vlaec.decompress, vlaec.info):
+            with pytest.raises(UsageError, match=r"cannot read the stream: (I/O|no medium)"):
+                call(stream)
+
+
+def test_arrays_of_other_classes() -> None:
+    plain = vlaec.compress(RGB[..., 0], model="tiny")
+    assert vlaec.compress(RGB[..., 0].view(np.recarray), model="tiny") == plain
+    with pytest.raises(BadImageError, match="masked"):
+        vlaec.compress(np.ma.masked_array(RGB, RGB > 9), model="tiny")
+
+
+def test_tensors_without_plain_values() -> None:
+    torch = pytest.importorskip("torch")
+    for tensor in (torch.ones(3, 4, 4).to_sparse(), torch.ones(3, 4, 4, device="meta")):
+        with pytest.raises(BadImageError, match="plain values"):
+            vlaec.compress(tensor, model="tiny")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,36 @@ def test_rows_in_many_chunks() -> None:
         else:
             with pytest.raises(BadImageError):
                 images.read(again)
+
+
+@pytest.mark.parametrize("palette", [None, b"", bytes(11), bytes(769), bytes(3 * 257)])
+def test_a_palette_that_is_no_palette_is_an_error(palette: bytes | None) -> None:
+    before = b"" if palette is None else chunk(b"PLTE", palette)
+    with pytest.raises(BadImageError, match="palette"):
+        images.read(png(np.zeros((2, 3, 1), np.uint8), 8, 3, before=before))
+
+
+def test_a_second_palette_is_an_error_and_one_for_colours_only_a_hint() -> None:
+    palette = chunk(b"PLTE", bytes(range(12)))
+    with pytest.raises(BadImageError, match="palette"):
+        images.read(png(np.zeros((2, 3, 1), np.uint8), 8, 3, before=2 * palette))
+    values = np.full((2, 3, 3), 7, np.uint8)
+    assert images.read(png(values, before=palette)).rgb.max() == 7
+
+
+def test_a_chunk_that_readers_must_know_is_not_skipped() -> None:
+    with pytest.raises(BadImageError, match="chunk CgBI, which is unknown"):
+        images.read(png(np.zeros((2, 3, 3), np.uint8), before=chunk(b"CgBI", bytes(4))))
+
+
+def test_a_broken_count_of_frames_is_one_frame_whatever_warnings_are() -> None:
+    data = png(np.zeros((2, 3, 3), np.uint8), before=chunk(b"acTL", bytes(8)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert images.read(data).width == 3
+        assert images.read(data, images.ReadOptions(frame=0)).width == 3
+
+
+def test_a_short_cicp_chunk_is_named() -> None:
+    data = png(np.zeros((2, 3, 3), np.uint8), before=chunk(b"cICP", bytes([9, 16])))
+    assert images.read(data).dropped == ("cICP chunk (damaged)",)

@@ -67,3 +67,38 @@ def test_warnings_are_single_lines(tmp_path: Path) -> None:
     )
     assert done.returncode == 0 and "tiny" in done.stdout
     assert done.stderr.startswith("vlaec: ") and done.stderr.count("\n") == 1
+
+
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+
+
+@FULL
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize("more", ["--json", "-v"])
+def test_streams_that_take_nothing_do_not_cost_the_file(
+    tmp_path: Path, stream: int, more: str
+) -> None:
+    path = tmp_path / "out.png"
+    source = str(GOLDEN / "pixel-q50.vlae")
+    code, _, err = call((f"{stream}>/dev/full",), "decompress", source, "-o", str(path), more)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    lost = stream == 1 and more == "--json"
+    assert code == (2 if lost else 0)
+    assert not lost or err == b"vlaec: cannot write standard output: No space left on device\n"
+
+
+@FULL
+@pytest.mark.parametrize("arguments", [["--help"], ["info", "FILE"], ["decompress", "FILE", "-o-"]])
+def test_output_that_is_lost_is_said_in_one_line(arguments: list[str]) -> None:
+    source = str(GOLDEN / "pixel-q50.vlae")
+    words = [source if word == "FILE" else word for word in arguments]
+    code, _, err = call(("1>/dev/full",), *words)
+    assert code == 2
+    assert err == b"vlaec: cannot write standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such redirections")
+def test_input_that_cannot_be_read() -> None:
+    code, out, err = call(("0>/dev/null",), "info", "-")
+    assert code == 2 and not out
+    assert err == b"vlaec: cannot read standard input: Bad file descriptor\n"

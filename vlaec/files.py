@@ -19,7 +19,10 @@ def read_bytes(path: str) -> bytes:
     if path == "-":
         if _is_closed(sys.stdin):
             raise UsageError("cannot read standard input: it is closed")
-        return sys.stdin.buffer.read()
+        try:
+            return sys.stdin.buffer.read()
+        except OSError as error:
+            raise UsageError(f"cannot read standard input: {error.strerror}") from error
     if not path:
         raise UsageError("the name of a file is empty")
     try:
@@ -63,8 +66,13 @@ def write_atomically(path: str, data: bytes, force: bool = False) -> None:
     if path == "-":
         if _is_closed(sys.stdout):
             raise OutputError("cannot write standard output: it is closed")
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write standard output: {error.strerror}") from error
         return
     try:
         if _is_device(path):

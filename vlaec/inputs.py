@@ -69,7 +69,10 @@ def as_bytes(data: Any, otherwise: Exception | None = None) -> bytes:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(f"cannot read {os.fspath(data)!r}: {reason}") from error
     if hasattr(data, "read"):
-        content = data.read()
+        try:
+            content = data.read()
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise UsageError(f"cannot read the stream: {error}") from error
         if isinstance(content, (bytes, bytearray)):
             return bytes(content)
         raise UsageError("the stream gives text; open it in binary mode")
@@ -81,6 +84,9 @@ def from_array(pixels: np.ndarray, reading: ReadOptions = _READING) -> Picture:
 
     Raises BadImageError for other shapes and types, and for a picture beyond the limits.
     """
+    if np.ma.isMaskedArray(pixels):
+        raise BadImageError("a masked array has no values where it is masked: fill it first")
+    pixels = np.asarray(pixels)  # of subclasses, such as np.matrix, the plain array
     channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
     if pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
         shape = list(pixels.shape)
@@ -131,6 +137,8 @@ def _tensor_to_array(tensor: Any) -> np.ndarray:
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
         shape = list(tensor.shape)
         raise BadImageError(f"a tensor must be [3, H, W], or [1 or 4, H, W], not {shape}")
+    if str(tensor.layout) != "torch.strided" or tensor.is_quantized or tensor.is_meta:
+        raise BadImageError("a tensor must hold plain values, not sparse, quantised or none")
     if tensor.is_floating_point():
         values = tensor.detach().double().cpu().numpy()
         if not (values.size and values.min() >= 0 and values.max() <= 1):  # refuses nan, too

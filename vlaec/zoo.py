@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,9 +89,16 @@ def _distributed() -> list[Path]:
     """Folders of the packages that entry points in the group `vlaec.models` name."""
     from importlib.metadata import entry_points  # the default model needs none of it
 
-    specs = [find_spec(entry.module) for entry in entry_points(group="vlaec.models")]
-    found = (path for spec in specs if spec for path in spec.submodule_search_locations or ())
-    return [Path(path) for path in found]
+    found: list[Path] = []
+    for entry in entry_points(group="vlaec.models"):
+        try:
+            spec = find_spec(entry.module)
+        except (ImportError, ValueError) as error:  # half uninstalled, say
+            what = f"models of the package {entry.module} cannot be found: {error}"
+            warnings.warn(what, ModelWarning, stacklevel=2)
+            continue
+        found += map(Path, spec.submodule_search_locations or ()) if spec else ()
+    return found
 
 
 def list_models() -> list[Card]:
@@ -127,14 +135,18 @@ def _cards() -> Iterator[Card]:
 
 def _read_card(path: Path) -> Card:
     try:
-        values = json.loads(path.read_text())
-        return _card(path, values)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelMissingError(f"model card {path.name} cannot be read: {error}") from error
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
+        return _card(path, json.loads(path.read_bytes()))
+    except Exception as error:  # whatever values of wrong kinds lead to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelMissingError(f"model card {path.name} cannot be read: {reason}") from error
 
 
 def _card(path: Path, values: dict[str, Any]) -> Card:
     what = {k: values[k] for k in ("sha256", "description", "parameters", "bytes")}
+    if not re.fullmatch("[0-9a-f]{64}", what["sha256"]):
+        raise ValueError("the hash is no SHA-256")
     what |= {"name": path.stem, "path": path.with_suffix(".safetensors")}
     match values.get("kind", "photo"):
         case "photo":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError, VlaecError
+from .streams import say
 from .terminal import stage_bar
 
 if TYPE_CHECKING:
@@ -237,11 +238,11 @@ def bench(
     with stage_bar() as progress:
         summary = benchmark(request, progress)
     for name, reason in summary.unavailable.items():
-        click.echo(f"vlaec: {name} was not measured: {' '.join(reason.split())}", err=True)
+        say(f"vlaec: {name} was not measured: {' '.join(reason.split())}")
     for failure in summary.failures:
         where = f" ({failure.codec}, level {failure.level:g})" if failure.level is not None else ""
         reason = " ".join(failure.reason.split())
-        click.echo(f"vlaec: {failure.image}{where}: {reason}", err=True)
+        say(f"vlaec: {failure.image}{where}: {reason}")
     if as_json:
         click.echo(to_json(summary), nl=False)
     else:

@@ -19,7 +19,7 @@ from .decompress import decompress
 from .explain import explain
 from .info import info, models
 from .integrate import completion, integrate
-from .streams import fill_closed, plain_warnings
+from .streams import abandon, fill_closed, plain_warnings, say
 from .verify import verify
 from .version import versions
 
@@ -36,7 +36,7 @@ class _Program(click.Group):
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
             sys.stdout.flush()
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
+            say(error.format_message())
             code = error.exit_code
         except click.ClickException as error:
             code = _fail(error.format_message(), error.exit_code, as_json)
@@ -46,12 +46,16 @@ class _Program(click.Group):
             code = _fail("interrupted", 130, as_json)
         except BrokenPipeError:
             # Nobody reads standard output any more; keep Python from flushing into it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            abandon(1)
             code = 1
         except MemoryError:
             code = _fail("out of memory; try a smaller picture", 1, as_json)
         except OSError as error:
-            code = _fail(str(error), 2, as_json)
+            message = str(error)
+            if error.filename is None:  # files are named: it is what was printed
+                message = f"cannot write standard output: {error.strerror}"
+                abandon(1)
+            code = _fail(message, 2, as_json)
         except Exception as error:
             if os.environ.get(TRACEBACK):
                 raise
@@ -62,7 +66,7 @@ class _Program(click.Group):
 
 def _fail(message: str, code: int, as_json: bool) -> int:
     line = " ".join(message.split())
-    click.echo(f"vlaec: {line}", err=True)
+    say(f"vlaec: {line}")
     if as_json:
         click.echo(json.dumps({"error": line, "exit_code": code}))
     return code

@@ -13,6 +13,7 @@ import click
 
 from ..errors import UsageError
 from .flags import Many
+from .streams import say
 from .terminal import (
     VERBOSE,
     check_names,
@@ -136,7 +137,7 @@ def _tell(outcome: batch.Outcome, as_json: bool) -> None:
             facts["skipped"] = True
         click.echo(json.dumps({**facts, **outcome.facts}))
     if outcome.error is not None:
-        click.echo("vlaec: " + " ".join(outcome.error.split()), err=True)
+        say("vlaec: " + " ".join(outcome.error.split()))
     for text in outcome.facts.get("notes", ()):
         note(f"{job.source}: {text}")
     if outcome.error is None and not as_json and verbosity() == VERBOSE:
@@ -204,6 +205,6 @@ class _Summary:
             click.echo(json.dumps({"summary": {**counts, "seconds": seconds}}))
         elif has_bar() or verbosity() == VERBOSE:
             for label, text in self.rows().items():
-                click.echo(f"{label:<13}{text}", err=True)
+                say(f"{label:<13}{text}")
         elif self.codes:
-            click.echo(f"vlaec: {len(self.codes)} of {self.count} files failed", err=True)
+            say(f"vlaec: {len(self.codes)} of {self.count} files failed")

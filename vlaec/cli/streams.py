@@ -33,6 +33,19 @@ def fill_closed() -> None:
             setattr(sys, name, stream)
 
 
+def abandon(number: int) -> None:
+    """Let what is still written to a standard stream that fails vanish, at exit, too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def say(line: str) -> None:
+    """A line on stderr. Where that cannot be written, the work and the exit code say enough."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        abandon(2)
+
+
 def plain_warnings() -> None:
     """Show this package's warnings as one line each, once, and those of libraries not at all."""
     told: set[str] = set()
@@ -41,7 +54,7 @@ def plain_warnings() -> None:
         line = " ".join(str(message).split())
         if line not in told:
             told.add(line)
-            click.echo(f"vlaec: {line}", err=True)
+            say(f"vlaec: {line}")
 
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", ModelWarning)

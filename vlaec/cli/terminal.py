@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
+from .streams import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -33,13 +34,13 @@ def verbosity() -> int:
 def note(text: str) -> None:
     """A line on stderr that no user should miss, except one who asked for quiet."""
     if verbosity() > QUIET:
-        click.echo(f"vlaec: {text}", err=True)
+        say(f"vlaec: {text}")
 
 
 def remark(text: str) -> None:
     """A line on stderr for who watches a terminal, or asked for it."""
     if verbosity() == VERBOSE or (verbosity() == NORMAL and sys.stderr.isatty()):
-        click.echo(text, err=True)
+        say(text)
 
 
 def has_bar() -> bool:

@@ -34,7 +34,7 @@ _STEP = 2**20  # bytes inflated at a time
 @dataclass
 class PngFound(Found):
     """`colour`: colour type; `key`: the transparent colour at the file's own depth, one value or
-    three; `animated`: it has the chunks of an APNG."""
+    three; `animated`: it has the chunks of an APNG; `palette`: it has one."""
 
     width: int = 0
     height: int = 0
@@ -43,6 +43,7 @@ class PngFound(Found):
     interlaced: bool = False
     key: tuple[int, ...] | None = None
     animated: bool = False
+    palette: bool = False
     idat: list[bytes] = field(default_factory=list)
 
 
@@ -69,6 +70,12 @@ def scan(data: bytes) -> PngFound:
             _header(found, body)
         elif kind == b"IDAT":
             found.idat.append(body)
+        elif kind == b"PLTE":
+            _check_palette(found, body)
+        elif kind[:1].isupper() and kind not in _CRITICAL:
+            raise BadImageError(
+                f"the picture needs the PNG chunk {kind.decode()}, which is unknown"
+            )
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
             texts.append((kind, *_split_text(body)))
         elif kind in _ANIMATION:
@@ -85,6 +92,8 @@ def scan(data: bytes) -> PngFound:
             raise BadImageError("the picture is damaged or truncated: it has no pixels")
         found.notes.append("the end mark is missing: the file may have been cut")
         kept.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+    if found.colour == PALETTE and not found.palette:
+        raise BadImageError("the picture is damaged or truncated: it has no palette")
     found.pixels = b"".join(kept)
     _key(found, ancillary.get(b"tRNS"))
     if b"eXIf" in ancillary:
@@ -141,6 +150,14 @@ def _header(found: PngFound, body: bytes) -> None:
     found.depth, found.colour, found.interlaced = depth, colour, interlace == 1
 
 
+def _check_palette(found: PngFound, body: bytes) -> None:
+    """Whole entries, as many as there can be; other kinds of pictures only suggest one."""
+    sound = not found.palette and body and len(body) % 3 == 0 and len(body) <= 768
+    if found.colour == PALETTE and not sound:
+        raise BadImageError("the picture is damaged or truncated: bad palette")
+    found.palette = True
+
+
 def _raw_size(found: PngFound) -> int:
     """Bytes of all rows with their filter bytes."""
     bits = found.depth * _CHANNELS[found.colour]
@@ -167,9 +184,11 @@ def _key(found: PngFound, body: bytes | None) -> None:
 
 def _colour(found: PngFound, chunks: dict[bytes, bytes]) -> None:
     """Colour in the order of the PNG specification: cICP, iCCP, sRGB, gAMA with cHRM."""
-    cicp = chunks.get(b"cICP")
-    if cicp is not None and len(cicp) == 4:
-        found.metadata["cicp"] = cicp
+    if b"cICP" in chunks:
+        if len(chunks[b"cICP"]) == 4:
+            found.metadata["cicp"] = chunks[b"cICP"]
+        else:
+            found.drop("cICP chunk (damaged)")
     if b"iCCP" in chunks:
         name, _, rest = chunks[b"iCCP"].partition(b"\0")
         profile = inflate(rest[1:]) if rest[:1] == b"\0" and name else None

@@ -130,11 +130,12 @@ def _decode_png(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]
     found = png.scan(data)
     options.check_size(found.width, found.height)
     if found.animated and options.frame:
-        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image, quiet():
+        with quiet(), PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             _choose_frame(image, options)
             return planes_of(image), found, found.depth == 16
     png.check_rows(found)
-    with PngImagePlugin.PngImageFile(_StrictStream(found.pixels)) as image:
+    said = quiet() if found.animated else contextlib.nullcontext()  # a broken count of frames
+    with said, PngImagePlugin.PngImageFile(_StrictStream(found.pixels)) as image:
         _choose_frame(image, options)
         return planes_of_png(image, found), found, found.depth == 16
 
