@@ -48,7 +48,7 @@ def test_a_distribution_brings_models(
 def test_without_set_models_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, fresh: None
 ) -> None:
-    monkeypatch.setattr(zoo, "entry_points", lambda group: [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
     with pytest.raises(ModelMissingError, match="pip install vlaec-models-sets"):
         zoo.find("mnist-static")
 

@@ -132,7 +132,8 @@ class StackWriter:
     def latents(self, gaussians: Gaussians, known: np.ndarray | None) -> np.ndarray:
         assert known is not None
         self.bits += float(gaussian_bits(known, gaussians).sum())
-        self._pushes.append(lambda stack: push(stack, known, gaussians))
+        symbols = known.astype(np.int16)  # large pictures have many
+        self._pushes.append(lambda stack: push(stack, symbols, gaussians))
         return known
 
     def flush(self, stack: AnsCoder) -> None:

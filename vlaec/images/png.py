@@ -44,16 +44,17 @@ class PngFound(Found):
     key: tuple[int, ...] | None = None
     animated: bool = False
     palette: bool = False
-    idat: list[bytes] = field(default_factory=list)
+    idat: list[memoryview] = field(default_factory=list)
 
 
 def scan(data: bytes) -> PngFound:
     """Read all chunks. Raises BadImageError when one that the pixels need is damaged."""
     found = PngFound(b"")
-    kept = [MAGIC]
+    kept: list[bytes | memoryview] = [MAGIC]
     ancillary: dict[bytes, bytes] = {}
     texts: list[tuple[bytes, bytes, bytes]] = []
-    for kind, body, whole, raw in _chunks(data):
+    for kind, content, whole, raw in _chunks(data):
+        body = b"" if kind == b"IDAT" else bytes(content)
         if not whole:
             if kind in _CRITICAL:
                 raise BadImageError(
@@ -69,7 +70,7 @@ def scan(data: bytes) -> PngFound:
         if kind == b"IHDR":
             _header(found, body)
         elif kind == b"IDAT":
-            found.idat.append(body)
+            found.idat.append(content)
         elif kind == b"PLTE":
             _check_palette(found, body)
         elif kind[:1].isupper() and kind not in _CRITICAL:
@@ -109,7 +110,7 @@ def check_rows(found: PngFound) -> None:
     inflater = zlib.decompressobj()
     try:
         for part in found.idat:
-            block = part
+            block: bytes | memoryview = part
             while block and missing > 0 and not inflater.eof:
                 missing -= len(inflater.decompress(block, _STEP))
                 block = inflater.unconsumed_tail
@@ -121,9 +122,10 @@ def check_rows(found: PngFound) -> None:
         raise BadImageError("the picture is damaged or truncated: rows are missing")
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool, bytes]]:
-    """Type, body, whether the checksum is right, and all bytes of every complete chunk."""
-    position = len(MAGIC)
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bool, memoryview]]:
+    """Type, body, whether the checksum is right, and all bytes of every complete chunk, as views
+    of the file: it may be large."""
+    position, view = len(MAGIC), memoryview(data)
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
@@ -131,9 +133,10 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool, bytes]]:
             if kind == b"IDAT":
                 raise BadImageError("the picture is damaged or truncated: it ends within its rows")
             return
-        body = data[position + 8 : end - 4]
-        whole = zlib.crc32(kind + body) == struct.unpack_from(">I", data, end - 4)[0]
-        yield kind, body, whole, data[position:end]
+        whole = (
+            zlib.crc32(view[position + 4 : end - 4]) == struct.unpack_from(">I", data, end - 4)[0]
+        )
+        yield kind, view[position + 8 : end - 4], whole, view[position:end]
         position = end
 
 

@@ -159,7 +159,7 @@ def _png(picture: Picture, blocks: Mapping[str, bytes]) -> bytes:
     to_pillow(Picture(picture.rgb, picture.alpha, picture.grey)).save(out, format="png")
     data = out.getvalue()
     head = len(png.MAGIC) + 25
-    parts = [data[:head]]
+    parts: list[bytes | memoryview] = [data[:head]]
     if "cicp" in blocks:
         parts.append(_chunk(b"cICP", blocks["cicp"]))
     if "icc" in blocks:
@@ -168,7 +168,7 @@ def _png(picture: Picture, blocks: Mapping[str, bytes]) -> bytes:
         parts.append(_chunk(b"eXIf", blocks["exif"]))
     if "xmp" in blocks:
         parts.append(_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + blocks["xmp"]))
-    return b"".join([*parts, data[head:]])
+    return b"".join([*parts, memoryview(data)[head:]]) if len(parts) > 1 else data
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

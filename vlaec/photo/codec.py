@@ -18,7 +18,7 @@ from ..networks.config import STRIDE, PhotoConfig
 from ..threads import one_blas_thread, spread
 from .container import Container, Header, Stack, pack, unpack
 from .exact_prior import ExactPrior, PlainPrior
-from .graphs import PREVIEW, Graphs
+from .graphs import PREVIEW, Graphs, release
 from .latent_coder import LatentCoder, Parameters
 from .quantise import quantise
 from .render import render
@@ -167,6 +167,8 @@ class Codec:
             raise UsageError(f"seed must be between 0 and 255, not {chosen}")
         report = progress or silent
         z, parameters = self.read_latent(container)
+        z = z.astype(np.int16)  # large pictures have many
+        release(header.width * header.height)
         report(0.2)
         key = header.z_crc | chosen << 32
         known = self._known(Latents(z, parameters), header.quality_hundredths)

@@ -43,6 +43,12 @@ def _trim() -> Callable[[int], Any]:
         return lambda kept: None
 
 
+def release(pixels: int) -> None:
+    """Give memory that was freed back to the system, where the picture is large."""
+    if pixels > LARGE:
+        _trim()(0)
+
+
 @lru_cache(maxsize=1)
 def _share_memory() -> None:
     """Let the sessions of small pictures keep their memory, and take it from one place: a fifth of

@@ -109,7 +109,7 @@ class LatentCoder:
         """
         weights = self.prior.level_weights(quality_hundredths)
         late = StackWriter()
-        steps = self._walk(late, self.late, z.copy(), z, None, weights)
+        steps = self._walk(late, self.late, z, z, None, weights)
         posterior = self.prior.posterior(z)
         stack = new_stack()
         late.flush(stack)
@@ -123,7 +123,7 @@ class LatentCoder:
             w = np.clip(np.rint(posterior.means), -LATENT_BOUND, LATENT_BOUND).astype(np.int32)
             w[: len(symbols)] = symbols
             front = StackWriter()
-            early = self._front(front, z.copy(), z, w, weights)
+            early = self._front(front, z, w, weights)
             front.flush(seed)
             content = front.bits + late.bits - bits
             coded = CodedLatent(stack_words(seed), len(symbols), content)
@@ -160,13 +160,13 @@ class LatentCoder:
         return z, Parameters(z.shape, early + late)
 
     def _front(
-        self, coder: Walker, z: np.ndarray, known: np.ndarray, w: np.ndarray, weights: np.ndarray
+        self, coder: Walker, z: np.ndarray, w: np.ndarray, weights: np.ndarray
     ) -> list[Step]:
-        """Code w, and the groups that depend on it."""
+        """Encode w, and the groups of z that depend on it."""
         height, width = z.shape[1:]
         coder.latents(self.prior.hyper_prior(height, width), w)
         features = self.prior.features(w, weights, height, width)
-        return self._walk(coder, self.early, z, known, features, weights)
+        return self._walk(coder, self.early, z, z, features, weights)
 
     def _walk(
         self,

@@ -32,12 +32,8 @@ def quantise(y: np.ndarray, prior: Prior, weights: np.ndarray) -> np.ndarray:
         weights: from `Prior.level_weights`.
     """
     channels, height, width = y.shape
-    # The lowest latent is left out: the coder could not tell a stack of them from an empty one.
-    below = np.clip(np.floor(y), 1 - LATENT_BOUND, LATENT_BOUND - 1)
-    # Where between the two integers around it an element lies, -1/2 to 1/2.
-    offset = (y - below - 0.5).reshape(channels, -1)
-    low = below.astype(np.int32).reshape(channels, -1)
-    z = np.rint(y).astype(np.int32)
+    outputs = y.reshape(channels, -1)
+    z = np.rint(y).astype(np.int16)  # large pictures have many
     for _ in range(PASSES):
         hyper = prior.posterior_outputs(z)[: prior.hyper_channels]
         features = prior.features(hyper, weights, height, width)
@@ -48,10 +44,16 @@ def quantise(y: np.ndarray, prior: Prior, weights: np.ndarray) -> np.ndarray:
             side = features if group.uses_hyper else None
             for places, out in prior.outputs(group, seen, side, weights):
                 mean, log_scale = np.split(out, 2)
-                at = offset[own, places]
-                start = low[own, places]
+                at = outputs[own, places]
+                # The lowest latent is left out: the coder could not tell a stack of them from an
+                # empty one.
+                low = np.clip(np.floor(at), 1 - LATENT_BOUND, LATENT_BOUND - 1)
+                # Where between the two integers around it an element lies, -1/2 to 1/2.
+                at -= low
+                at -= 0.5
+                start = low.astype(np.int32)
                 flat[own, places] = start + _choose_upper(at, mean - start - 0.5, log_scale)
-    return z
+    return z.astype(np.int32)
 
 
 def _choose_upper(offset: np.ndarray, mean: np.ndarray, log_scale: np.ndarray) -> np.ndarray:

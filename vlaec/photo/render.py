@@ -12,6 +12,8 @@ from .strips import Rows
 
 # Pixels sampled at a time: the more, the fewer steps of the wavefront in all.
 PIXELS_SAMPLED = 2**19
+# Pixels of a picture beyond which nothing is made ahead, which takes memory.
+HUGE = 2**25
 
 
 def render(
@@ -45,7 +47,8 @@ def render(
 
         return spread(part, [mean] if texture is None else [mean, texture])
 
-    for top, ((picture,), *more) in zip(tops, ahead(planes, tops), strict=True):
+    made = ahead(planes, tops) if height * width <= HUGE else map(planes, tops)
+    for top, ((picture,), *more) in zip(tops, made, strict=True):
         rows = picture.shape[1]
         x = picture * np.float32(255)
         for detail, features in more:
