@@ -22,8 +22,10 @@ PAGES = [
 ]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+# Pages that a new user reads one after the other.
+FIRST = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
 # The decoder is a program with arguments, which has a test of its own.
-OTHERS = ("CONTRIBUTING.md", "decoder.md")
+OTHERS = ("CONTRIBUTING.md", "decoder.md", *(page.name for page in FIRST))
 RUN = [page for page in PAGES if BLOCK.search(page.read_text()) and page.name not in OTHERS]
 
 
@@ -52,6 +54,32 @@ def desk(tmp_path: Path) -> Path:
     launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vlaec "$@"\n')
     launcher.chmod(0o755)
     return tmp_path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the blocks are for a POSIX shell")
+def test_a_new_user_pastes_the_front_page_and_then_the_tutorial(desk: Path) -> None:
+    """In one folder and one shell, with the whole photograph; nothing but `bin/vlaec` is there."""
+    shutil.copy(ROOT / "examples" / "photo.png", desk / "examples" / "photo.png")
+    (desk / "photo.png").unlink()
+    script = ""
+    for page in FIRST:
+        for command in commands(page):
+            code = command[-1].rstrip()
+            script += f"{code}\n" if command[0] == "sh" else f"python - <<'END'\n{code}\nEND\n"
+    python = desk / "python" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{python.parent}{os.pathsep}/usr/bin{os.pathsep}/bin",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    run = ["sh", "-eux", "-c", script]
+    done = subprocess.run(run, cwd=desk, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (desk / "limit.vlae").stat().st_size <= 3000
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the blocks are for a POSIX shell")
