@@ -56,9 +56,9 @@ class Outcome:
 def find_sources(inputs: Iterable[str], suffixes: Sequence[str], recursive: bool) -> list[Source]:
     """The files that are named, and those with one of the suffixes in the folders that are named.
 
-    Folders are read in the order of their names; hidden files in them are left out. A file that is
-    reached twice counts once. Raises UsageError for a name that is empty or leads nowhere, and for
-    a folder without any such file.
+    Folders are read in the order of their names; hidden files in them are left out. A name that is
+    reached twice counts once; a link is a name of its own. Raises UsageError for a name that is
+    empty or leads nowhere, and for a folder without any such file.
     """
     found: dict[str, Source] = {}
     for name in inputs:
@@ -75,7 +75,8 @@ def find_sources(inputs: Iterable[str], suffixes: Sequence[str], recursive: bool
         else:
             raise UsageError(f"cannot read {name}: No such file or directory")
         for source in below:
-            found.setdefault(os.path.realpath(source.path), source)
+            folder, base = os.path.split(source.path)
+            found.setdefault(os.path.join(os.path.realpath(folder), base), source)
     return list(found.values())
 
 
@@ -83,7 +84,9 @@ def _in_folder(folder: Path, suffixes: Sequence[str], recursive: bool) -> Iterat
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if not hidden and path.suffix.lower() in suffixes and path.is_file():
+        # A link that leads nowhere is told of when it is read.
+        here = path.is_file() or (path.is_symlink() and not path.exists())
+        if not hidden and path.suffix.lower() in suffixes and here:
             yield Source(str(path), relative)
 
 
