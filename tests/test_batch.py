@@ -158,30 +158,6 @@ def test_links_are_names_of_their_own(run: Run) -> None:
     assert contents("out")["a-link.vlae"] == contents("out")["b.vlae"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
-@pytest.mark.parametrize("command", ["compress", "decompress"])
-def test_standard_output_that_is_full(run: Run, command: str) -> None:
-    """One line, with many files and one, with and without --json."""
-    made = run("compress", "in/a.png", "-o", "a.vlae")
-    assert made.exit_code == 0
-    source = "in" if command == "compress" else "a.vlae"
-    for more in (["-o", "out", "--json", "-j", "1", "--force"], ["-"]):
-        inputs = [source] if len(more) > 1 else []
-        with (
-            open("/dev/full", "w") as full,
-            open("a.vlae" if command == "decompress" else "in/a.png") as given,
-        ):
-            done = subprocess.run(
-                [sys.executable, "-m", "vlaec", command, *inputs, *more],
-                stdin=given,
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        assert done.returncode == 2
-        assert done.stderr == "vlaec: cannot write standard output: No space left on device\n"
-
-
 def test_outputs_that_differ_only_in_capitals_collide() -> None:
     with pytest.raises(OutputError, match="would both become"):
         batch.plan([("a.png", "out/A.vlae"), ("b.png", "out/a.vlae")], False, False)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from ...threads import processors
 from .. import checkpoint, log
 from ..graph import WARM_UP
 from ..machine import Machine
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         train(args.only, args, end)
         return 0
     names = args.models.split(",")
-    threads = max(1, len(os.sched_getaffinity(0)) // len(names))
+    threads = max(1, processors() // len(names))
     given = sys.argv[1:] if arguments is None else arguments
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     with open(args.out / "sets.log", "a") as file:
