@@ -1,10 +1,12 @@
 """Peak memory and processor time of large pictures, each command in a process of its own.
 
-    python -m benchmarks.memory --data DATA --out benchmarks/results/memory.json
+    python -m benchmarks.memory --data DATA --threads 2 --out benchmarks/results/memory.json
+    python -m benchmarks.memory --calls 10000 --out benchmarks/results/memory.json
 
 DATA is a folder of photographs: a mosaic of them, mirrored where they end, fills each picture. It
 is compressed from a PNG at the default quality and decompressed to one. The peak is that of the
-whole process, interpreter, libraries and picture files included.
+whole process, interpreter, libraries and picture files included. `--calls N` measures how a process
+grows that compresses and decompresses a small picture N times.
 """
 
 from __future__ import annotations
@@ -57,10 +59,27 @@ def run(arguments: list[str], folder: Path) -> dict[str, Any]:
     }
 
 
+_CALLS = """
+import json, sys
+import numpy as np, vlaec
+def mib():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+rng = np.random.default_rng(0)
+for number in range(int(sys.argv[1]) + 200):
+    if number == 200:  # sessions and caches are there
+        before = mib()
+    pixels = rng.integers(0, 256, (24, 40, 3), np.uint8)
+    assert vlaec.decompress(vlaec.compress(pixels, 40)).size == (40, 24)
+grown = {"before_mib": round(before, 1), "after_mib": round(mib(), 1)}
+print(json.dumps({"calls": number - 199, **grown}))
+"""
+
+
 def main() -> None:
     """Measure each size and write the results after each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--calls", type=int, help="of a small picture in one process")
     parser.add_argument("--megapixels", type=int, nargs="*", default=list(SIZES), choices=SIZES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
@@ -69,7 +88,16 @@ def main() -> None:
     shown = f"python -m benchmarks.memory --data DATA --threads {options.threads}"
     result: dict[str, Any] = {"command": shown, "threads": options.threads, "sizes": {}}
     if options.out and options.out.exists():
-        result["sizes"] = json.loads(options.out.read_text())["sizes"]
+        result = json.loads(options.out.read_text()) | {"command": shown}
+    if options.calls:
+        call = [sys.executable, "-c", _CALLS, str(options.calls)]
+        result["calls"] = json.loads(
+            subprocess.run(call, stdout=subprocess.PIPE, check=True).stdout
+        )
+        print(result["calls"])
+        if options.out:
+            options.out.write_text(json.dumps(result, indent=1) + "\n")
+        return
     for megapixels in options.megapixels:
         width, height = SIZES[megapixels]
         with tempfile.TemporaryDirectory() as name:

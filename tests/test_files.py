@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -152,3 +154,31 @@ def test_unreadable_inputs(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(UsageError, match="cannot read"):
             files.read_bytes(str(path))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks there")
+def test_a_folder_that_a_killed_process_has_left_goes(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from vlaec import files
+def contents():
+    yield "a", b"1"
+    print(flush=True)
+    sys.stdin.read()
+files.write_folder(sys.argv[1], contents())
+"""
+    call = [sys.executable, "-c", code, str(tmp_path / "killed")]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        (left,) = tmp_path.iterdir()
+        os.utime(left, (0, 0))
+        files.write_folder(str(tmp_path / "first"), [("b", b"2")])
+        assert left.exists()  # its writer lives
+        writer.kill()
+    os.utime(left)
+    files.write_folder(str(tmp_path / "second"), [("b", b"2")])
+    assert left.exists()  # too young to be sure
+    os.utime(left, (0, 0))
+    files.write_folder(str(tmp_path / "third"), [("b", b"2")])
+    assert sorted(os.listdir(tmp_path)) == ["first", "second", "third"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -120,3 +122,32 @@ def test_the_callers_blas_is_as_before_even_when_threads_overlap() -> None:
         other.join()
         assert set(blas_threads()) <= {1}
     assert blas_threads() == before
+
+
+_AT_EXIT = """
+import atexit, os
+import numpy as np
+import vlaec
+
+before = dict(os.environ)
+pixels = np.zeros((400, 600, 3), np.uint8)
+
+@atexit.register
+def last():
+    assert vlaec.decompress(vlaec.compress(pixels, model="tiny")).size == (600, 400)
+    assert dict(os.environ) == before
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("used", ["", "last()"])
+def test_the_end_of_a_process_and_its_environment(used: str) -> None:
+    """Functions of `atexit` can start no threads; what is set for child processes stays."""
+    models = Path(__file__).resolve().parent / "golden" / "models"
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_EXIT + used],
+        env={**os.environ, "VLAEC_MODELS": str(models), "VLAEC_THREADS": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["done"] * (2 if used else 1) and not done.stderr

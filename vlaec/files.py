@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import OutputError, UsageError
+
+# A folder that was made this long ago and that nobody has locked since is nobody's.
+ABANDONED_S = 60
 
 
 def read_bytes(path: str) -> bytes:
@@ -111,13 +116,16 @@ def write_folder(path: str, contents: Iterable[tuple[str, bytes]], force: bool =
     """Write files, by name, into a new folder, whole or not at all.
 
     With `force` they may go into a folder that exists, over files of the same names. Raises
-    OutputError; no temporary folder is left behind by it, nor by an interrupt.
+    OutputError; no temporary folder is left behind by it, nor by an interrupt. What a process that
+    was killed has left goes.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".vlaec-{secrets.token_hex(8)}.tmp")
     try:
+        _sweep(target.parent)
         temporary.mkdir()
-        try:
+        with _locked(temporary), contextlib.ExitStack() as clean:
+            clean.callback(shutil.rmtree, temporary, ignore_errors=True)
             for name, data in contents:
                 (temporary / name).write_bytes(data)
             if force and target.is_dir():
@@ -125,12 +133,40 @@ def write_folder(path: str, contents: Iterable[tuple[str, bytes]], force: bool =
                     os.replace(file, target / file.name)
             else:
                 os.rename(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _sweep(parent: Path) -> None:
+    """Take away temporary folders whose processes are gone."""
+    for left in parent.glob(".vlaec-*.tmp"):
+        with contextlib.suppress(OSError):  # one that is just being renamed, or somebody else's
+            if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED_S:
+                with _locked(left) as gone:
+                    if gone:
+                        shutil.rmtree(left)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder, which the end of a process releases; False where that is not
+    possible: another holds it, or the system has none."""
+    try:
+        import fcntl
+    except ImportError:
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def _is_closed(stream: object) -> bool:

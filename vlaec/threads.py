@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-from threadpoolctl import ThreadpoolController
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Part = TypeVar("Part")
 Made = TypeVar("Made")
@@ -81,7 +82,7 @@ def spread(function: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made
     the same pool may wait for ever.
     """
     work = list(parts)
-    if count() == 1 or len(work) < 2 or getattr(_here, "worker", False):
+    if not _may_spread(work):
         return [function(part) for part in work]
     return list(_workers().map(function, work))
 
@@ -90,7 +91,7 @@ def ahead(function: Callable[[Part], Made], parts: Iterable[Part]) -> Iterator[M
     """What `function` makes of each of `parts`, in order; the next one is made while the caller
     works on the last."""
     work = list(parts)
-    if count() == 1 or len(work) < 2 or getattr(_here, "worker", False):
+    if not _may_spread(work):
         yield from map(function, work)
         return
     made = function(work[0])
@@ -104,10 +105,19 @@ def ahead(function: Callable[[Part], Made], parts: Iterable[Part]) -> Iterator[M
     yield made
 
 
+def _may_spread(work: list[Part]) -> bool:
+    """Whether there are threads: none are to be had once the main one has ended, as for functions
+    of `atexit`."""
+    several = count() > 1 and len(work) > 1 and not getattr(_here, "worker", False)
+    return several and threading.main_thread().is_alive()
+
+
 def _workers() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # which cannot be had then
+
             _pool = ThreadPoolExecutor(count(), "vlaec", _begin_worker)
         return _pool
 
@@ -150,6 +160,12 @@ def _switches() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
     threadpoolctl lets only one thread of a process set OpenBLAS's, and what overlaps would be
     restored wrongly; so OpenBLAS is asked itself.
     """
+    named = "KMP_DUPLICATE_LIB_OK"  # set on import, for this process and all that it starts
+    before = os.environ.get(named)
+    from threadpoolctl import ThreadpoolController
+
+    if before is None:
+        os.environ.pop(named, None)
     switches = []
     for library in ThreadpoolController().lib_controllers:
         if library.user_api != "blas":
