@@ -68,8 +68,9 @@ def parse(block: bytes) -> Image.Exif | None:
     try:
         with quiet(raising=True):
             tags.load(PREFIX + block)
-            for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
-                tags.get_ifd(directory)
+            tags.get_ifd(ExifTags.IFD.GPSInfo)
+            if ExifTags.IFD.Interop in tags.get_ifd(ExifTags.IFD.Exif):  # else Pillow 12 raises
+                tags.get_ifd(ExifTags.IFD.Interop)
             dict(tags)
     except MemoryError:
         raise

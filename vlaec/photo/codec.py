@@ -27,6 +27,8 @@ from .strength import Corner, choose_strength
 from .strips import Held, Planes, Rows
 
 MAX_EFFORT = 9
+# Rows of latents that are gathered at a time.
+ROWS = 64
 # Steps of the search for a better latent: 50 at least, fewer find nothing.
 STEPS_PER_EFFORT = 50
 
@@ -232,7 +234,10 @@ class Codec:
         """
         weights = self.exact.level_weights(quality_hundredths)
         rows = self.graphs.latents(Pixels(rgb), weights)
-        (y,) = rows.rows(0, rows.height)
+        y = np.empty((1, self.config.latent_channels, rows.height, rows.width), np.float32)
+        for top in range(0, rows.height, ROWS):  # never twice in memory
+            (part,) = rows.rows(top, min(top + ROWS, rows.height))
+            y[:, :, top : top + ROWS] = part
 
         def integers(y: np.ndarray) -> np.ndarray:
             return quantise(y, self._plain, weights)
