@@ -125,6 +125,21 @@ def test_arguments_out_of_range() -> None:
 
 
 @pytest.mark.usefixtures("golden_models")
+def test_three_equal_channels_stay_equal_and_three() -> None:
+    """A grey photograph in three channels is coded as one in one; no colours appear in it."""
+    plane = smooth_picture(40, 56).rgb[..., :1]
+    rgb = np.repeat(plane, 3, 2)
+    one, three = (codec.encode(Picture(rgb, grey=grey), 30) for grey in (True, False))
+    assert len(one) == len(three)
+    parts = container.unpack(one), container.unpack(three)
+    assert np.array_equal(parts[0].stack.words, parts[1].stack.words)
+    shown = codec.decode(three)
+    assert not shown.grey and codec.decode(one).grey
+    assert (shown.rgb == shown.rgb[..., :1]).all()
+    assert vlaec.decompress(three).mode == "RGB" and vlaec.decompress(one).mode == "L"
+
+
+@pytest.mark.usefixtures("golden_models")
 def test_a_wrong_latent_is_an_error_not_a_picture() -> None:
     parsed = container.unpack(codec.encode(smooth_picture(40, 40), 50))
     stack = container.Stack(parsed.stack.words ^ 1, parsed.stack.bits_back, parsed.stack.excess)

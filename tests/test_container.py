@@ -77,7 +77,7 @@ headers = st.builds(
     seed=st.integers(0, 255),
     texture_255=st.integers(0, 255),
     z_crc=st.integers(0, 2**32 - 1),
-)
+).map(lambda header: replace(header, three=header.grey and header.seed % 2 == 1))
 stacks = st.builds(
     Stack,
     words=st.lists(st.integers(0, 2**32 - 1)).map(lambda words: np.array(words, np.uint32)),
@@ -139,7 +139,9 @@ def test_every_truncation_is_detected() -> None:
         (b"VL", "truncated"),
         (b"VLAE\x03", "version 3 and needs a newer"),
         (header_bytes(version=0), "no format version 0"),
-        (header_bytes(flags=2), "newer"),
+        (header_bytes(flags=4), "newer"),
+        (header_bytes(flags=3, version=1), "newer"),
+        (header_bytes(flags=2), "three equal channels"),
         (header_bytes(width=2**31, height=2**31), "pixels"),
         (header_bytes(width=MAX_PIXELS + 1, height=1), "pixels"),
         (header_bytes(width=0), "no pixels"),
@@ -229,9 +231,10 @@ def test_version_1_is_read_and_written_as_it_was() -> None:
 
 @given(st.binary(max_size=20), st.data())
 def test_the_checksum_covers_every_field(latent: bytes, data: st.DataObject) -> None:
-    fields = [field for field in vars(HEADER) if field not in ("z_crc", "version")]
+    base = replace(HEADER, grey=True)  # as which it may have any number of channels
+    fields = [field for field in vars(base) if field not in ("z_crc", "version")]
     field = data.draw(st.sampled_from(fields))
     other = data.draw(headers.map(lambda header: getattr(header, field)))
-    forged = replace(HEADER, **{field: other})
-    assert (forged.checksum(latent) == HEADER.checksum(latent)) == (forged == HEADER)
-    assert replace(HEADER, z_crc=1).checksum(latent) == HEADER.checksum(latent)
+    forged = replace(base, **{field: other})
+    assert (forged.checksum(latent) == base.checksum(latent)) == (forged == base)
+    assert replace(base, z_crc=1).checksum(latent) == base.checksum(latent)

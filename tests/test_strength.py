@@ -37,6 +37,14 @@ def test_photographs_get_all_of_their_texture(photo: Path) -> None:
         assert strength_of(pixels, quality) == zoo.find(quality=quality).texture == 1
 
 
+@pytest.mark.parametrize("grey", [True, False])
+def test_grey_photographs_get_it_too(photo: Path, grey: bool) -> None:
+    """Colours that texture has are not shown in them, and do not count."""
+    with Image.open(photo) as image:
+        pixels = np.repeat(np.asarray(image.convert("L"))[..., None], 3, 2)
+    assert info(codec.encode(Picture(pixels, grey=grey), 30)).header.texture == 1
+
+
 @pytest.mark.parametrize("size", [(256, 256), (70, 500)])
 def test_clean_areas_stay_clean(size: tuple[int, int]) -> None:
     """With what the encoder chose the picture is no farther from the original than with none or all

@@ -39,8 +39,8 @@ class VlaeImageFile(ImageFile.ImageFile):
         except VlaecError as error:
             raise OSError(str(error)) from error
         header = parts.header
-        colours, alpha = "L" if header.grey else "RGB", "A" if parts.alpha is not None else ""
-        self._mode = colours + alpha
+        colours = "L" if header.one_channel else "RGB"
+        self._mode = colours + ("" if parts.alpha is None else "A")
         self._full = self._size = (header.width, header.height)
         self.info["quality"] = header.quality
         if parts.icc is not None:

@@ -31,7 +31,7 @@ def decode(data: bytes, scale: int, progress: Progress | None = None) -> Picture
     if scale < PREVIEW or not codec.has_preview:
         return reduce(codec.decode(container, 0.0, None, progress), scale)
     rgb = codec.preview(container, progress)
-    small = reduce(Picture(rgb, None, header.grey, container.metadata), scale // PREVIEW)
+    small = reduce(Picture(rgb, None, header.one_channel, container.metadata), scale // PREVIEW)
     if container.alpha is None:
         return small
     alpha = images.decode_alpha(container.alpha, header.width, header.height)

@@ -130,13 +130,15 @@ class Codec:
         report(0.4)
         coded, parameters = self.coder.encode(z, hundredths)
         report(0.8)
-        strength = self._strength(picture.rgb, z, parameters, hundredths)
+        grey = picture.grey or _is_grey(picture.rgb)
+        strength = self._strength(picture.rgb, z, parameters, hundredths, grey)
         report(0.9)
         excess = round(32 * len(coded.words) - coded.bits)
         header = Header(
             width=picture.width,
             height=picture.height,
-            grey=picture.grey,
+            grey=grey,
+            three=grey and not picture.grey,
             quality_hundredths=hundredths,
             model_id=bytes.fromhex(self.card.id),
             seed=0,
@@ -186,7 +188,7 @@ class Codec:
         alpha = None
         if container.alpha is not None:
             alpha = images.decode_alpha(container.alpha, header.width, header.height)
-        return Picture(rgb, alpha, header.grey, container.metadata)
+        return Picture(rgb, alpha, header.one_channel, container.metadata)
 
     @property
     def has_preview(self) -> bool:
@@ -251,7 +253,12 @@ class Codec:
         return refine(self.card, x[0], y[0], weights, level, steps, integers, progress or silent)
 
     def _strength(
-        self, rgb: np.ndarray, z: np.ndarray, parameters: Parameters, quality_hundredths: int
+        self,
+        rgb: np.ndarray,
+        z: np.ndarray,
+        parameters: Parameters,
+        quality_hundredths: int,
+        grey: bool,
     ) -> float:
         """Default strength of the texture of a file, 0..1."""
         if not self.card.texture:
@@ -271,7 +278,8 @@ class Codec:
             crops = [(crop, 0, index) for index, crop in enumerate(features)]
             with one_blas_thread():
                 sample = self.sampler.sample_crops(crops)
-            return picture, detail + sample.reshape(3, *detail[:, 0].shape).swapaxes(0, 1)
+            added = detail + sample.reshape(3, *detail[:, 0].shape).swapaxes(0, 1)
+            return (_in_grey(picture), _in_grey(added)) if grey else (picture, added)
 
         return self.card.texture * choose_strength(rgb, z.shape[1:], decode)
 
@@ -336,3 +344,13 @@ def _coloured(rgb: np.ndarray, header: Header) -> np.ndarray:
         return rgb
     mean: np.ndarray = np.rint(rgb.mean(2)).astype(np.uint8)
     return np.repeat(mean[:, :, None], 3, 2)
+
+
+def _is_grey(rgb: np.ndarray) -> bool:
+    """Whether the channels of a picture [H, W, 3] are equal."""
+    return bool((rgb[..., :1] == rgb[..., 1:]).all())
+
+
+def _in_grey(planes: np.ndarray) -> np.ndarray:
+    """[N, 3, H, W] as the decoder shows them of a grey picture: three times their mean."""
+    return np.repeat(planes.mean(1, keepdims=True), 3, 1)

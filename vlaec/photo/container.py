@@ -24,7 +24,8 @@ VERSION = 2
 
 _HEADER = struct.Struct("<4sBBIIH8sBBI")
 _EXCESS = struct.Struct("<h")
-_GREY = 1
+# Flags. A picture of three equal channels is coded as grey, and given back with three.
+_GREY, _THREE = 1, 2
 # Chunks of metadata, and what `images.Picture` calls them.
 _METADATA = {b"i": "icc", b"e": "exif", b"x": "xmp", b"c": "cicp"}
 _NAMES = {b"Z": "stack", b"A": "alpha", **_METADATA}
@@ -47,6 +48,7 @@ class Header:
     texture_255: int  # default texture strength times 255
     z_crc: int  # see `checksum`
     version: int = VERSION
+    three: bool = False  # whether a grey picture has three equal channels
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -63,6 +65,8 @@ class Header:
             raise ValueError("the CRC of z is not 32 bits")
         if not 1 <= self.version <= VERSION:
             raise ValueError(f"there is no format version {self.version}")
+        if self.three and not self.grey:
+            raise ValueError("only grey pictures have three equal channels")
 
     @property
     def quality(self) -> float:
@@ -73,6 +77,11 @@ class Header:
     def texture(self) -> float:
         """Default texture strength, 0..1."""
         return self.texture_255 / 255
+
+    @property
+    def one_channel(self) -> bool:
+        """Whether the picture is given back with one channel."""
+        return self.grey and not self.three
 
     def checksum(self, latent: bytes) -> int:
         """What `z_crc` must be: the CRC32 of the header's other fields and z, in version 1 of z.
@@ -194,10 +203,21 @@ def salvage(data: bytes) -> tuple[Container, list[str]]:
 def _unpack_header(data: bytes) -> Header:
     version = _LAYOUT.read_version(data)
     _, _, flags, width, height, quality, model_id, seed, texture, z_crc = _HEADER.unpack_from(data)
-    if flags & ~_GREY:
+    if flags & ~(_GREY | _THREE if version > 1 else _GREY):
         raise BadFileError("the file uses flags of a newer vlaec")
     try:
-        return Header(width, height, bool(flags), quality, model_id, seed, texture, z_crc, version)
+        return Header(
+            width=width,
+            height=height,
+            grey=bool(flags & _GREY),
+            quality_hundredths=quality,
+            model_id=model_id,
+            seed=seed,
+            texture_255=texture,
+            z_crc=z_crc,
+            version=version,
+            three=bool(flags & _THREE),
+        )
     except ValueError as error:
         raise BadFileError(f"damaged file: {error}") from error
 
@@ -207,7 +227,7 @@ def _fixed(header: Header) -> bytes:
     return _HEADER.pack(
         MAGIC,
         header.version,
-        _GREY if header.grey else 0,
+        _GREY * header.grey | _THREE * header.three,
         header.width,
         header.height,
         header.quality_hundredths,
