@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks import gallery
 from benchmarks.readme import main as check_numbers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +106,15 @@ def test_links_lead_to_files(page: Path) -> None:
 
 def test_measured_numbers_are_those_of_the_results() -> None:
     assert check_numbers(["--check"]) == 0
+
+
+def test_the_gallery_is_that_of_its_template() -> None:
+    captions = json.loads((ROOT / "docs" / "gallery" / "captions.json").read_text())
+    text = (ROOT / "docs" / "gallery.md").read_text()
+    assert text == gallery.page(captions)
+    pictures = set(re.findall(r'"(gallery/[^"]+[.]webp)"', text))
+    assert len(pictures) == 4 * len(gallery.items())
+    assert all((ROOT / "docs" / picture).is_file() for picture in pictures)
 
 
 def test_the_front_page_is_short_and_warns_first() -> None:
