@@ -50,7 +50,7 @@ def check_shapes(config: PhotoConfig, height: int, width: int) -> None:
     x = torch.rand(2, 3, height, width)
     out = model(x, torch.tensor([0.0, 1.0]), noise_for(model, x))
     z = (2, config.latent_channels, height // 16, width // 16)
-    detail, features = model.texture(model.texture_synthesis.trunk(out.known))
+    detail, features = model.texture(model.texture_synthesis.trunk(out.code))
     assert out.mean.shape == x.shape and detail.shape == x.shape
     assert features.shape == (2, config.features, height, width)
     assert out.prior.mean.shape == z and out.prior.log_scale.shape == z

@@ -40,7 +40,7 @@ def crop(photo: Path, height: int, width: int) -> np.ndarray:
 
 
 def cost(model: PhotoVLAE, x: Tensor, z: Tensor) -> float:
-    """Rate + lambda * (MSE + 2000 (1 - MS-SSIM)), said anew."""
+    """Rate + lambda * (MSE + 2000 (1 - MS-SSIM)), written once more."""
     levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
     with torch.no_grad():
         noise = model.prior.draw_noise(z, torch.Generator().manual_seed(0))

@@ -60,7 +60,7 @@ def test_bytes_that_are_missing_or_new_cost_one_part() -> None:
     for damaged in (WHOLE[:start] + WHOLE[start + 3 :], WHOLE[:start] + b"xxx" + WHOLE[start:]):
         parts, lost = saved(damaged)
         assert lost and np.array_equal(parts.stack.words, STACK.words)
-        assert parts.alpha == ALPHA and parts.icc == METADATA["icc"]
+        assert parts.alpha == ALPHA and parts.metadata["icc"] == METADATA["icc"]
 
 
 @pytest.mark.parametrize("length", [0, 10, 34, 60, len(WHOLE) - 1])
@@ -72,7 +72,7 @@ def test_a_cut_file_has_no_picture(length: int) -> None:
 def test_a_plane_that_is_no_plane_is_lost() -> None:
     made = container.pack(container.Container(HEADER, STACK, b"no PNG", {"xmp": b"<x/>"}))
     parts, lost = saved(made)
-    assert parts.alpha is None and lost == ["alpha"] and parts.xmp == b"<x/>"
+    assert parts.alpha is None and lost == ["alpha"] and parts.metadata == {"xmp": b"<x/>"}
 
 
 @pytest.mark.parametrize("kind", ["lossless", "lossy"])

@@ -263,7 +263,7 @@ def test_shifts_move_whole_images_and_repeat_their_edges() -> None:
 
 def test_images_of_another_form_are_refused(tmp_path: Path) -> None:
     for data in (colour_data(), replace(binary_data(), train=np.zeros((9, 8, 8), np.uint8))):
-        with pytest.raises(ValueError, match=r"those of the model \(1, 8, 12\)"):
+        with pytest.raises(ValueError, match=r"the model's \(1, 8, 12\)"):
             make_trainer(tmp_path, 1, BINARY, data)
 
 
@@ -283,7 +283,7 @@ def test_a_recipe_is_kept(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the MNIST shape by the command line; the data lie beside it."""
+    """A run of the MNIST shape by the command line; the data stand next to it."""
     folder = tmp_path_factory.mktemp("sets")
     write_mnist(folder)
     model = SET_RECIPES["tiny-binary"].model.to_dict()

@@ -82,4 +82,4 @@ def test_a_run_cannot_start_from_another_kind_of_model(
     wide = replace(RECIPE, model=replace(RECIPE.model, widths=(24, 24, 24)))
     recipe.write_text(json.dumps(wide.to_dict()))
     assert main(command(photos, tmp_path / "run", start, recipe)) == 2
-    assert "those of another model" in capsys.readouterr().err
+    assert "belong to another model" in capsys.readouterr().err

@@ -185,8 +185,8 @@ def info(data: FileLike) -> Info | ArchiveInfo:
     from .inputs import as_bytes
 
     content = as_bytes(data)
-    found: Info | ArchiveInfo = kind_of(content).info(content)
-    return found
+    summary: Info | ArchiveInfo = kind_of(content).info(content)
+    return summary
 
 
 def verify(data: FileLike) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def encode(picture: Picture, options: CompressOptions, progress: Progress | None
 
     if options.searches:
         return _search(picture, options, progress or (lambda share: None))
-    return codec.encode(picture, options.quality, options.model, progress, options.effort)
+    return codec.encode(picture, options.quality, options.model, progress, effort=options.effort)
 
 
 def _search(picture: Picture, options: CompressOptions, progress: Progress) -> bytes:
@@ -263,9 +263,9 @@ def _search(picture: Picture, options: CompressOptions, progress: Progress) -> b
 
     done = 0
 
-    def one(chosen: CompressOptions) -> bytes:
+    def one(tried: CompressOptions) -> bytes:
         nonlocal done
-        data = encode(picture, chosen)
+        data = encode(picture, tried)
         done += 1
         progress(done / (done + 2))  # how many it will be nobody knows
         return data

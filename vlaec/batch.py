@@ -60,7 +60,7 @@ def find_sources(inputs: Iterable[str], suffixes: Sequence[str], recursive: bool
     reached twice counts once; a link is a name of its own. Raises UsageError for a name that is
     empty or leads nowhere, and for a folder without any such file.
     """
-    found: dict[str, Source] = {}
+    sources_by_path: dict[str, Source] = {}
     for name in inputs:
         if not name:
             raise UsageError("the name of an input is empty")
@@ -76,8 +76,8 @@ def find_sources(inputs: Iterable[str], suffixes: Sequence[str], recursive: bool
             raise UsageError(f"cannot read {name}: No such file or directory")
         for source in below:
             folder, base = os.path.split(source.path)
-            found.setdefault(os.path.join(os.path.realpath(folder), base), source)
-    return list(found.values())
+            sources_by_path.setdefault(os.path.join(os.path.realpath(folder), base), source)
+    return list(sources_by_path.values())
 
 
 def _in_folder(folder: Path, suffixes: Sequence[str], recursive: bool) -> Iterator[Source]:
@@ -116,15 +116,15 @@ def plan(pairs: Sequence[tuple[str, str]], skip_existing: bool, force: bool) -> 
     replaced.
     """
     inputs = {os.path.realpath(source): source for source, _ in pairs}
-    seen: dict[str, str] = {}
+    places: dict[str, str] = {}
     for source, output in pairs:
         place = os.path.normpath(output).casefold()
-        if place in seen:
+        if place in places:
             raise OutputError(
-                f"{seen[place]} and {source} would both become {output}; "
+                f"{places[place]} and {source} would both become {output}; "
                 "give every output its own name, for instance with --suffix '{ext}" + "...'"
             )
-        seen[place] = source
+        places[place] = source
         if os.path.realpath(output) in inputs:
             raise OutputError(f"the output {output} is one of the inputs; choose another --suffix")
         if os.path.isdir(output):

@@ -1,7 +1,7 @@
 """The likelihood of a picture: what the latent costs, and p(x | z) at every pixel. Needs torch.
 
 -log2 p(x, z) = -log2 p(z) - log2 p(x | z) with z as the encoder chooses it; the latent's bits are
-exact, those of the pixels are the PixelCNN's over the residual that it models. Together they are
+exact, the pixels' are the PixelCNN's over the residual that it models. Together they are
 an upper bound of -log2 p(x).
 """
 
@@ -88,7 +88,7 @@ def likelihood(image: Any, quality: float = 50, *, model: str | None = None) -> 
 
 
 def _level_weights(card: zoo.Card, options: CompressOptions) -> np.ndarray:
-    """Weights of the levels that a quality lies between."""
+    """Weights of the two levels around a quality."""
     from .photo.codec import load_codec
 
     exact = load_codec(card.id).exact

@@ -247,7 +247,7 @@ def _is_device(path: str) -> bool:
 def _exists(path: str) -> OutputError:
     """Only for a file of vlaec's own is there a word of how to replace it: what else stands there
     may be the photograph itself."""
-    own = path.endswith((".vlae", ".vlaa"))
+    ours = path.endswith((".vlae", ".vlaa"))
     return OutputError(
-        f"{path} exists; choose another name with -o{', or replace it with --force' * own}"
+        f"{path} exists; choose another name with -o{', or replace it with --force' * ours}"
     )

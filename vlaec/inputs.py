@@ -23,15 +23,8 @@ _TYPES = (
 
 def read_options(options: CompressOptions) -> ReadOptions:
     """How pictures are read, among the options of compressing them."""
-    return ReadOptions(
-        frame=options.frame,
-        tone_map=options.tone_map,
-        strip=frozenset(options.strip),
-        upright=options.upright,
-        max_pixels=options.max_pixels,
-        max_memory=options.memory,
-        effort=options.effort,
-    )
+    names = ReadOptions.__dataclass_fields__
+    return ReadOptions(**{name: getattr(options, name) for name in names})
 
 
 def as_picture(image: Any, reading: ReadOptions = _READING) -> Picture:

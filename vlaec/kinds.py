@@ -29,6 +29,6 @@ class Kind(Protocol):
 
 
 def kind_of(data: bytes) -> Kind:
-    """The kind of a file; of one that is none of ours that of pictures, which will say so."""
+    """The kind of a file; a foreign one counts as a picture, whose kind says so."""
     folder = next((KINDS[magic] for magic in KINDS if data.startswith(magic)), "photo")
     return cast(Kind, import_module(f".{folder}.kind", __package__))

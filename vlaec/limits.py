@@ -1,4 +1,4 @@
-"""Limits of the format that pictures, containers and archives share, and those that callers set."""
+"""Limits of the format that pictures, containers and archives share, and limits set by callers."""
 
 from __future__ import annotations
 

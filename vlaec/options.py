@@ -172,8 +172,8 @@ def _names(strip: Any) -> frozenset[str]:
     except TypeError as error:
         raise UsageError(f"strip takes names, not {_type(strip)}") from error
     if unknown := names - STRIPPABLE:
-        known = ", ".join(sorted(STRIPPABLE))
-        raise UsageError(f"strip takes {known}, not {next(iter(unknown))!r}")
+        choices = ", ".join(sorted(STRIPPABLE))
+        raise UsageError(f"strip takes {choices}, not {next(iter(unknown))!r}")
     return names
 
 

@@ -43,12 +43,14 @@ class VlaeImageFile(ImageFile.ImageFile):
         self._mode = colours + ("" if parts.alpha is None else "A")
         self._full = self._size = (header.width, header.height)
         self.info["quality"] = header.quality
-        if parts.icc is not None:
-            self.info["icc_profile"] = parts.icc
-        if parts.exif is not None:
-            self.info["exif"] = b"Exif\x00\x00" + parts.exif
-        if parts.xmp is not None:
-            self.info["xmp"] = parts.xmp
+        blocks = (
+            ("icc", "icc_profile", b""),
+            ("exif", "exif", b"Exif\x00\x00"),
+            ("xmp", "xmp", b""),
+        )
+        for name, pillows, prefix in blocks:
+            if name in parts.metadata:
+                self.info[pillows] = prefix + parts.metadata[name]
 
     def draft(
         self, mode: str | None, size: tuple[int, int] | None

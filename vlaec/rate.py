@@ -139,18 +139,18 @@ def encode_within(limit: int, pixels: int, options: CompressOptions, encode: Enc
     ladder = Ladder(options.model)
     start = int(np.searchsorted(ladder.places, math.log(8 * limit / pixels)))
     start = min(start, len(ladder.places) - 1)
-    found: list[Trial] = []
+    tries: list[Trial] = []
     for effort in sorted({0, options.effort}):  # effort begins where no effort ends
 
         def trial(position: int, effort: int = effort) -> Trial:
             data = encode(replace(ladder.options(position, options), effort=effort))
             return Trial(position, math.log(len(data) / limit), data)
 
-        found = search(trial, ladder.places, start, -math.log(FULL), 1.0)
-        start = min(found, key=lambda t: (abs(t.excess), t.position)).position
-    within = [t for t in found if t.excess <= 0]
+        tries = search(trial, ladder.places, start, -math.log(FULL), 1.0)
+        start = min(tries, key=lambda t: (abs(t.excess), t.position)).position
+    within = [t for t in tries if t.excess <= 0]
     if not within:
-        least = min(len(t.data) for t in found)
+        least = min(len(t.data) for t in tries)
         raise UsageError(f"no quality makes a file of {limit} bytes; the smallest takes {least}")
     return max(within, key=lambda t: len(t.data)).data
 

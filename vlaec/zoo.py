@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a model without loading it."""
+    """A model, described without loading it."""
 
     name: str
     sha256: str
@@ -48,17 +48,17 @@ class Card:
 
 @dataclass(frozen=True)
 class PhotoCard(Card):
-    """Of a model for photographs."""
+    """A model for photographs."""
 
     default: bool  # used for its qualities unless another is named
     texture: float  # default strength of its texture
     qualities: tuple[float, float]  # lowest and highest, 0 to 100
-    graphs: Mapping[str, str]  # SHA-256 of the graphs beside the weights, by name
+    graphs: Mapping[str, str]  # SHA-256 of the graphs next to the weights, by name
 
 
 @dataclass(frozen=True)
 class SetCard(Card):
-    """Of a model for sets of small images."""
+    """A model for sets of small images."""
 
 
 def for_photos(card: Card) -> PhotoCard:
@@ -79,8 +79,8 @@ def folders() -> Iterator[Path]:
     """Where models are looked for: $VLAEC_MODELS, what is shipped, other distributions."""
     package = Path(__file__).resolve().parent
     shipped = [package / "weights", package.parent / "models"]
-    own = os.environ.get("VLAEC_MODELS")
-    yield from (p for p in ([Path(own)] if own else []) + shipped if p.is_dir())
+    extra = os.environ.get("VLAEC_MODELS")
+    yield from (p for p in ([Path(extra)] if extra else []) + shipped if p.is_dir())
     yield from _distributed()
 
 
@@ -89,7 +89,7 @@ def _distributed() -> list[Path]:
     """Folders of the packages that entry points in the group `vlaec.models` name."""
     from importlib.metadata import entry_points  # the default model needs none of it
 
-    found: list[Path] = []
+    paths: list[Path] = []
     for entry in entry_points(group="vlaec.models"):
         try:
             spec = find_spec(entry.module)
@@ -97,8 +97,8 @@ def _distributed() -> list[Path]:
             what = f"models of the package {entry.module} cannot be found: {error}"
             warnings.warn(what, ModelWarning, stacklevel=2)
             continue
-        found += map(Path, spec.submodule_search_locations or ()) if spec else ()
-    return found
+        paths += map(Path, spec.submodule_search_locations or ()) if spec else ()
+    return paths
 
 
 def list_models() -> list[Card]:
@@ -194,10 +194,10 @@ def find(name: str | None = None, model_id: bytes | None = None, quality: float 
     for card in matching:
         return card
     cards = list_models()
-    known = ", ".join(f"{c.name} ({c.id})" for c in cards) or "none"
+    installed = ", ".join(f"{c.name} ({c.id})" for c in cards) or "none"
     sets = any(isinstance(c, SetCard) for c in cards)
     hint = "" if sets else "; for sets of small images: pip install vlaec-models-sets"
-    raise ModelMissingError(f"no model {wanted}; installed: {known}{hint}")
+    raise ModelMissingError(f"no model {wanted}; installed: {installed}{hint}")
 
 
 def load(card: Card) -> PhotoVLAE:

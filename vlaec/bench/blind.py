@@ -22,14 +22,14 @@ def trials(exhibits: Sequence[Exhibit]) -> list[dict[str, Any]]:
 
     Names are coded, so that whoever reads along does not see them by accident.
     """
-    found = []
+    corners = []
     for number, exhibit in enumerate(exhibits):
         for rate, shots in exhibit.shots.items():
             for a, b in combinations(shots, 2):
                 if abs(shots[a].bpp / shots[b].bpp - 1) <= CLOSE:
                     coded = [base64.b64encode(row.encode()).decode() for row in (a, b)]
-                    found.append({"picture": number, "rate": rate, "rows": coded})
-    return found
+                    corners.append({"picture": number, "rate": rate, "rows": coded})
+    return corners
 
 
 def write_blind(path: Path, dataset: str, exhibits: Sequence[Exhibit]) -> None:

@@ -85,8 +85,8 @@ def points(curve: Curve, metric: str) -> list[Point]:
     """The points of a curve that have a value, by rate."""
     values = curve.metrics.get(metric, [])
     levels: Sequence[float | None] = curve.levels or [None] * len(values)
-    found = zip(curve.bpp, values, levels, strict=False)
-    return sorted(((b, v, level) for b, v, level in found if v is not None), key=lambda p: p[:2])
+    triples = zip(curve.bpp, values, levels, strict=False)
+    return sorted(((b, v, level) for b, v, level in triples if v is not None), key=lambda p: p[:2])
 
 
 def chart(

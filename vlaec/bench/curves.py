@@ -93,9 +93,9 @@ def bd_rate(
     rates, qualities = [], []
     for bpp, values in (anchor, test):
         quality = METRICS[metric].quality(values)
-        known = np.isfinite(quality) & np.isfinite(bpp)
-        order = np.argsort(bpp[known], kind="stable")
-        rate, quality = bpp[known][order], quality[known][order]
+        finite = np.isfinite(quality) & np.isfinite(bpp)
+        order = np.argsort(bpp[finite], kind="stable")
+        rate, quality = bpp[finite][order], quality[finite][order]
         best = np.maximum.accumulate(np.concatenate([[-np.inf], quality[:-1]]))
         rates.append(rate[quality > best])
         qualities.append(quality[quality > best])
@@ -132,8 +132,8 @@ def bd_interval(metric: str, anchor: Grid, test: Grid) -> Interval | None:
         return Interval(value)
     rng = np.random.default_rng(_SEED)
     samples = [rate(rng.integers(0, len(common), len(common))) for _ in range(RESAMPLES)]
-    known = [sample for sample in samples if sample is not None]
-    low, high = np.percentile(known, [2.5, 97.5]) if known else (value, value)
+    finite = [sample for sample in samples if sample is not None]
+    low, high = np.percentile(finite, [2.5, 97.5]) if finite else (value, value)
     return Interval(value, float(low), float(high))
 
 

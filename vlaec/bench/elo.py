@@ -66,13 +66,13 @@ def ratings(votes: Sequence[Vote]) -> dict[str, Interval]:
         wins[place[vote.left], place[vote.right]] += vote.score
         wins[place[vote.right], place[vote.left]] += 1 - vote.score
     tables = np.array(list(groups.values()))
-    found = _elo(tables.sum(0))
+    estimates = _elo(tables.sum(0))
     rng = np.random.default_rng(_SEED)
     counts = rng.multinomial(len(tables), np.full(len(tables), 1 / len(tables)), RESAMPLES)
     drawn = _elo(np.tensordot(counts, tables, 1))
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    order = np.argsort(-found)
-    return {codecs[i]: Interval(float(found[i]), float(low[i]), float(high[i])) for i in order}
+    order = np.argsort(-estimates)
+    return {codecs[i]: Interval(float(estimates[i]), float(low[i]), float(high[i])) for i in order}
 
 
 def _elo(wins: np.ndarray) -> np.ndarray:

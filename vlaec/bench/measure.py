@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Task:
     """One picture, codec and level (or rate), with all that a worker elsewhere needs.
 
-    `known` are rows and the file of this very task that lack some metrics; `files` are files of
+    `cached` are rows and the file of this very task that lack some metrics; `files` are files of
     the same picture by level, from which a search starts.
     """
 
@@ -46,7 +46,7 @@ class Task:
     threads: int  # for the metrics
     all_threads: bool = False  # also time the codec with every thread
     rate: float | None = None  # search a level for it; `level` then does not count
-    known: tuple[list[Record], bytes] | None = None
+    cached: tuple[list[Record], bytes] | None = None
     files: dict[float, bytes] = field(default_factory=dict)
 
 
@@ -73,7 +73,7 @@ def measure(task: Task) -> Measured:
     codec = _warm_codec(task.codec, task.textures)
     level, data, encode_time = _encoded(task, codec, original)
     every = cores() if task.all_threads and codec.parallel and cores() > 1 else None
-    before = {record.codec: record for record in task.known[0]} if task.known else {}
+    before = {record.codec: record for record in task.cached[0]} if task.cached else {}
     encode_all = None
     if every and not before:
         warm_up(codec, every)
@@ -92,8 +92,8 @@ def measure(task: Task) -> Measured:
             raise VlaecError(f"{row} gave back {image.shape}, not {original.shape}")
         with _torch_threads(task):
             values = _values(task, codec, row, data, original, image)
-            for name, found in features.items():
-                found[row] = _features(name, task.weights)(image)
+            for name, arrays in features.items():
+                arrays[row] = _features(name, task.weights)(image)
         if row in before:
             records.append(_with_metrics(before[row], values))
             continue
@@ -122,8 +122,8 @@ def measure(task: Task) -> Measured:
 
 def _encoded(task: Task, codec: Codec, original: np.ndarray) -> tuple[float, bytes, float]:
     """The level, the file and the seconds that it took."""
-    if task.known is not None:
-        (record, *_), data = task.known
+    if task.cached is not None:
+        (record, *_), data = task.cached
         return record.level, data, record.encode_time
     if task.rate is not None:
         level, data = match_rate(codec, original, task.rate, files=task.files)

@@ -100,10 +100,10 @@ class _Run:
                 continue
             key = self.key(image_hash, name, level, rate)
             lacking = self.cache.lacks(key, self.plan.metrics)
-            known = self.cache.get(key, image)
-            if known is not None and not lacking:
+            cached = self.cache.get(key, image)
+            if cached is not None and not lacking:
                 self.outcome.reused += 1
-                self.collect(key, known)
+                self.collect(key, cached)
                 continue
             file = self.cache.file(key)
             levels = self.plan.levels[name]
@@ -118,7 +118,7 @@ class _Run:
                 self.threads,
                 all_threads=self.alone and rate is None and level == levels[len(levels) // 2],
                 rate=rate,
-                known=(known, file) if known and file is not None else None,
+                cached=(cached, file) if cached and file is not None else None,
                 files={} if rate is None else self.files(image_hash, name),
             )
             self.pending[self.workers.submit(attempt, task)] = key
@@ -126,11 +126,11 @@ class _Run:
 
     def files(self, image_hash: str, name: str) -> dict[float, bytes]:
         """Files of a picture on the codec's curve, by level."""
-        found = {
+        by_level = {
             level: self.cache.file(self.key(image_hash, name, level))
             for level in self.plan.levels[name]
         }
-        return {level: file for level, file in found.items() if file is not None}
+        return {level: file for level, file in by_level.items() if file is not None}
 
     def collect(self, key: str, records: list[Record]) -> None:
         for record in records:

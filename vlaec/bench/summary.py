@@ -133,9 +133,9 @@ def _curve(
     levels = {level: [r for r in records if r.level == level] for level in grid.levels}
     for name in metrics:
         if name in SETS:
-            found = [r for r in records if r.image in kept]
+            counted = [r for r in records if r.image in kept]
             means[name] = [
-                _distance(name, [r for r in found if r.level == level], outcome, cache)
+                _distance(name, [r for r in counted if r.level == level], outcome, cache)
                 for level in grid.levels
             ]
             values = np.array(means[name], np.float64)
@@ -189,8 +189,8 @@ def _equal(outcome: Outcome, metrics: Sequence[str], cache: Cache) -> dict[str, 
 
 
 def _known_mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return statistics.fmean(numbers) if numbers else None
 
 
 def _speed(records: Sequence[Record], row: str, memory: Mapping[str, float]) -> Speed:

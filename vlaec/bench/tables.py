@@ -42,8 +42,8 @@ def _winners(
     """Where the best value of each column stands; columns are counted after the name's."""
     winners = set()
     for column in range(len(values[0]) if len(values) > 1 else 0):
-        known = [row[column] for row in values if row[column] is not None]
-        best = better(column)([v for v in known if v is not None]) if known else None
+        numbers = [row[column] for row in values if row[column] is not None]
+        best = better(column)([v for v in numbers if v is not None]) if numbers else None
         winners |= {
             (i, column + 1)
             for i, row in enumerate(values)
@@ -94,15 +94,15 @@ def rate_table(summary: Summary, rate: str) -> Table:
 
 def equal_table(summary: Summary, rate: str) -> Table:
     """Every metric of files that were made for one rate."""
-    found = summary.equal[rate]
+    entries = summary.equal[rate]
     return _quality(
         summary,
         f"Files of equal size: {rate} bpp",
         "Measured: each picture at the level whose file is nearest to the rate. Whole levels leave "
         "gaps: the third column counts the files within 1 % of it.",
-        {row: [row, f"{e.bpp:.4f}", f"{e.close} of {e.images}"] for row, e in found.items()},
+        {row: [row, f"{e.bpp:.4f}", f"{e.close} of {e.images}"] for row, e in entries.items()},
         ["codec", "bpp", "within 1 %"],
-        {row: equal.metrics for row, equal in found.items()},
+        {row: equal.metrics for row, equal in entries.items()},
     )
 
 
@@ -117,7 +117,7 @@ def _quality(
     """Rows that have a value of any metric, after columns that name them."""
     order = reading_order(summary.metrics)
     kept = {row: m for row, m in metrics.items() if any(v is not None for v in m.values())}
-    values = [[found[name] for name in order] for found in kept.values()]
+    values = [[entries[name] for name in order] for entries in kept.values()]
 
     def better(column: int) -> Callable[[list[float]], float]:
         return max if METRICS[order[column]].higher_is_better else min
@@ -131,8 +131,8 @@ def _quality(
         note,
         [*heading, *(METRICS[name].title for name in order)],
         [
-            [*names[row], *(show(name, found[name]) for name in order)]
-            for row, found in kept.items()
+            [*names[row], *(show(name, entries[name]) for name in order)]
+            for row, entries in kept.items()
         ],
         frozenset((row, column + len(heading) - 1) for row, column in winners),
     )

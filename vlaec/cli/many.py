@@ -47,7 +47,7 @@ def is_folder(output: str | None) -> bool:
 @dataclass(frozen=True)
 class Task:
     """What is done with every file. `verb`: word for it in the summary; `work`: can be pickled;
-    `suffixes`: those of inputs in folders; `suffix`: usual end of outputs."""
+    `suffixes`: suffixes of inputs in folders; `suffix`: usual end of outputs."""
 
     verb: str
     work: batch.Work
@@ -71,13 +71,13 @@ def run_many(
         raise UsageError("standard output is one file: name a folder with -o")
     if force and many.skip_existing:
         raise UsageError("--force and --skip-existing exclude each other")
-    found = batch.find_sources(sources, task.suffixes, many.recursive)
+    inputs = batch.find_sources(sources, task.suffixes, many.recursive)
     if len(sources) == 1 and os.path.isfile(sources[0]) and output and not is_folder(output):
         pairs = [(sources[0], output)]
     elif output and os.path.isfile(output):
         raise UsageError(f"{output} is a file; many inputs need a folder")
     else:
-        pairs = batch.name_outputs(found, output, many.suffix or task.suffix)
+        pairs = batch.name_outputs(inputs, output, many.suffix or task.suffix)
     jobs = batch.plan(pairs, many.skip_existing, force)
     if many.dry_run:
         for job in jobs:

@@ -47,7 +47,7 @@ def say(line: str) -> None:
 
 
 def plain_warnings() -> None:
-    """Show this package's warnings as one line each, once, and those of libraries not at all."""
+    """Show this package's warnings as one line each, once, and none of libraries."""
     told: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -58,11 +58,11 @@ def verify(
         raise UsageError("standard input is one file: it cannot be one of many")
     from .. import batch
 
-    found = [batch.Job(s.path, None) for s in batch.find_sources(sources, SUFFIXES, recursive)]
+    work = [batch.Job(s.path, None) for s in batch.find_sources(sources, SUFFIXES, recursive)]
     task = Task("sound", verify_bytes, SUFFIXES, "")
-    run_jobs(task, found, jobs, ray, False, as_json, threads)
+    run_jobs(task, work, jobs, ray, False, as_json, threads)
     if not as_json and verbosity() > QUIET:
-        click.echo(f"{len(found)} file{'s are' if len(found) > 1 else ' is'} sound")
+        click.echo(f"{len(work)} file{'s are' if len(work) > 1 else ' is'} sound")
 
 
 def verify_bytes(data: bytes) -> tuple[bytes, dict[str, Any]]:

@@ -15,27 +15,27 @@ def versions() -> dict[str, str]:
     from .. import zoo
     from ..threads import processors
 
-    found = {"Python": f"{platform.python_version()} on {platform.platform(terse=True)}"}
+    versions_by_name = {"Python": f"{platform.python_version()} on {platform.platform(terse=True)}"}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions_by_name[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    found["processor"] = f"{platform.machine()}, {_instructions()}"
-    found["threads"] = f"{processors()} processors may be used"
+            versions_by_name[package] = "not installed"
+    versions_by_name["processor"] = f"{platform.machine()}, {_instructions()}"
+    versions_by_name["threads"] = f"{processors()} processors may be used"
     cards = zoo.list_models()
-    found["models"] = ", ".join(f"{card.name} ({card.id})" for card in cards) or "none"
-    return found
+    versions_by_name["models"] = ", ".join(f"{card.name} ({card.id})" for card in cards) or "none"
+    return versions_by_name
 
 
 def _instructions() -> str:
     """The widest vector instructions that the system tells of without a library."""
-    known = ("avx512f", "avx2", "sse4_1", "asimd")
+    names = ("avx512f", "avx2", "sse4_1", "asimd")
     try:
         with open("/proc/cpuinfo") as stream:
             flags = next((line for line in stream if line.startswith(("flags", "Features"))), "")
     except OSError:
         flags = ""
     words = set(flags.split())
-    named = next((name for name in known if name in words), None)
+    named = next((name for name in names if name in words), None)
     return named or f"instruction set unknown ({sys.platform})"

@@ -5,7 +5,7 @@ weights are multiples of 2^-16, activations are rounded to multiples of 2^-12 an
 +-1024 after every convolution, so each partial sum is a multiple of 2^-28 below 2^25 and float64
 holds it exactly, in whatever order it is added (compare Balle et al. 2019, integer networks).
 Convolutions are matrix products on gathered inputs: Winograd and FFT algorithms would round. What
-lies between two convolutions (sums, clamps, ReLU, shuffles, powers of two) treats elements one by
+stands between two convolutions (sums, clamps, ReLU, shuffles, powers of two) treats elements one by
 one and so gives the same bits everywhere.
 """
 

@@ -71,15 +71,15 @@ class Gaussians:
 
     def __getitem__(self, part: slice) -> Gaussians:
         """Some of them, by the first axis."""
-        chosen = Gaussians.__new__(Gaussians)
-        chosen._means, chosen.indices = self._means[part], self.indices[part]
-        return chosen
+        subset = Gaussians.__new__(Gaussians)
+        subset._means, subset.indices = self._means[part], self.indices[part]
+        return subset
 
     def columns(self, start: int, stop: int) -> Gaussians:
         """Some of them, by the last axis."""
-        chosen = Gaussians.__new__(Gaussians)
-        chosen._means, chosen.indices = self._means[..., start:stop], self.indices[..., start:stop]
-        return chosen
+        subset = Gaussians.__new__(Gaussians)
+        subset._means, subset.indices = self._means[..., start:stop], self.indices[..., start:stop]
+        return subset
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from . import chunks
 class Layout:
     """One kind of container. From version 2 on the stack ends the file.
 
-    `header`: magic, version, ..., CRC32 of these and the content; `names`: of chunks by type;
+    `header`: magic, version, ..., CRC32 of these and the content; `names`: names of chunks by type;
     `stack`: type of the stack's chunk; `content`: word for it in messages.
     """
 
@@ -52,7 +52,7 @@ class Layout:
         return payloads
 
     def find(self, data: bytes, *needed: bytes) -> tuple[dict[bytes, bytes], list[str]]:
-        """Payloads that are whole in a damaged file, and names of those that are not.
+        """Payloads that are whole in a damaged file, and names of the others.
 
         Raises BadFileError where the stack or a type in `needed` is among the latter.
         """

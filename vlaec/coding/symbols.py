@@ -74,9 +74,9 @@ def _around(index: int) -> Any:
 class ClassCoder(Protocol):
     """Decides on symbols of categorical distributions."""
 
-    def classes(self, masses: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    def classes(self, masses: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
         """Symbols [...] int32 of distributions with integer `masses` [..., S], each above 0 and
-        their sums below 2^53; they are `known` when encoding."""
+        their sums below 2^53; they are `truth` when encoding."""
         ...
 
 
@@ -84,18 +84,18 @@ class SymbolCoder(ClassCoder, Protocol):
     """Decides on integers as well."""
 
     def integers(
-        self, means: np.ndarray, scales: np.ndarray, known: np.ndarray | None
+        self, means: np.ndarray, scales: np.ndarray, truth: np.ndarray | None
     ) -> np.ndarray:
         """Integers [...] int32 within +-INTEGER_BOUND, Gaussian with float64 `means` and `scales`
-        of the same shape; they are `known` when encoding."""
+        of the same shape; they are `truth` when encoding."""
         ...
 
 
 class LatentCoder(Protocol):
     """Decides on latents."""
 
-    def latents(self, gaussians: Gaussians, known: np.ndarray | None) -> np.ndarray:
-        """Integers [...] int32 within +-LATENT_BOUND of the shape of `gaussians`; they are `known`
+    def latents(self, gaussians: Gaussians, truth: np.ndarray | None) -> np.ndarray:
+        """Integers [...] int32 within +-LATENT_BOUND of the shape of `gaussians`; they are `truth`
         when encoding."""
         ...
 
@@ -107,20 +107,20 @@ class StackWriter:
         self._pushes: list[Callable[[AnsCoder], None]] = []
         self.bits = 0.0  # the model's -log2 p of all symbols so far
 
-    def classes(self, masses: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-        assert known is not None
-        symbols = known.astype(np.int32)
-        chosen = np.take_along_axis(masses, symbols[..., None].astype(np.int64), -1)[..., 0]
-        self.bits += float(np.log2(masses.sum(-1) / chosen).sum())
+    def classes(self, masses: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
+        assert truth is not None
+        symbols = truth.astype(np.int32)
+        taken = np.take_along_axis(masses, symbols[..., None].astype(np.int64), -1)[..., 0]
+        self.bits += float(np.log2(masses.sum(-1) / taken).sum())
         rows = masses.reshape(-1, masses.shape[-1])
         self._pushes.append(lambda stack: stack.encode_reverse(symbols.ravel(), _CLASSES, rows))
         return symbols
 
     def integers(
-        self, means: np.ndarray, scales: np.ndarray, known: np.ndarray | None
+        self, means: np.ndarray, scales: np.ndarray, truth: np.ndarray | None
     ) -> np.ndarray:
-        assert known is not None
-        symbols = known.astype(np.int32)
+        assert truth is not None
+        symbols = truth.astype(np.int32)
         self.bits += float(cell_bits(symbols, means, scales).sum())
         self._pushes.append(
             lambda stack: stack.encode_reverse(
@@ -129,12 +129,12 @@ class StackWriter:
         )
         return symbols
 
-    def latents(self, gaussians: Gaussians, known: np.ndarray | None) -> np.ndarray:
-        assert known is not None
-        self.bits += float(gaussian_bits(known, gaussians).sum())
-        symbols = known.astype(np.int16)  # large pictures have many
+    def latents(self, gaussians: Gaussians, truth: np.ndarray | None) -> np.ndarray:
+        assert truth is not None
+        self.bits += float(gaussian_bits(truth, gaussians).sum())
+        symbols = truth.astype(np.int16)  # large pictures have many
         self._pushes.append(lambda stack: push(stack, symbols, gaussians))
-        return known
+        return truth
 
     def flush(self, stack: AnsCoder) -> None:
         """Push all symbols that have not been pushed yet."""
@@ -149,17 +149,17 @@ class StackReader:
     def __init__(self, stack: AnsCoder) -> None:
         self.stack = stack
 
-    def classes(self, masses: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    def classes(self, masses: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
         rows = np.ascontiguousarray(masses).reshape(-1, masses.shape[-1])
         return np.asarray(self.stack.decode(_CLASSES, rows)).reshape(masses.shape[:-1])
 
     def integers(
-        self, means: np.ndarray, scales: np.ndarray, known: np.ndarray | None = None
+        self, means: np.ndarray, scales: np.ndarray, truth: np.ndarray | None = None
     ) -> np.ndarray:
         symbols = self.stack.decode(_INTEGERS, means.ravel(), scales.ravel())
         return np.asarray(symbols).reshape(means.shape)
 
-    def latents(self, gaussians: Gaussians, known: np.ndarray | None = None) -> np.ndarray:
+    def latents(self, gaussians: Gaussians, truth: np.ndarray | None = None) -> np.ndarray:
         if gaussians.indices.size:
             require(self.stack)
         return pop(self.stack, gaussians)
@@ -179,7 +179,7 @@ class Sampler:
         self._noise = np.stack(streams).astype("<u8").view("<u4")
         self._used = 0
 
-    def classes(self, masses: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    def classes(self, masses: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
         """`masses` [N, n, S] for the next n symbols of every image."""
         stop = self._used + masses.shape[1]
         uniform = (self._noise[:, self._used : stop] + 0.5) / 2.0**32  # [N, n]

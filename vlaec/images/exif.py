@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from .found import Found
+from .findings import Findings
 from .quiet import quiet
 
 PREFIX = b"Exif\x00\x00"
@@ -56,10 +56,10 @@ _RESOLUTION = frozenset(
 )
 
 
-def keep(found: Found, block: bytes) -> None:
+def keep(findings: Findings, block: bytes) -> None:
     """Put the first block of a file among its metadata, without the prefix of JPEG."""
     if block := block.removeprefix(PREFIX):
-        found.metadata.setdefault("exif", block)
+        findings.metadata.setdefault("exif", block)
 
 
 def parse(block: bytes) -> Image.Exif | None:
@@ -85,13 +85,13 @@ def describing(tags: Image.Exif) -> bytes | None:
 
     Raises whatever Pillow raises for values that it cannot write.
     """
-    chosen = Image.Exif()
+    kept = Image.Exif()
     for tag, value in _described(tags).items():
-        chosen[tag] = value
-    if not set(chosen) - _RESOLUTION:
+        kept[tag] = value
+    if not set(kept) - _RESOLUTION:
         return None
     with quiet():
-        return chosen.tobytes().removeprefix(PREFIX)
+        return kept.tobytes().removeprefix(PREFIX)
 
 
 def described_tags(block: bytes) -> dict[int, Any]:

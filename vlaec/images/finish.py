@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import BadImageError
 from ..limits import MAX_METADATA
 from . import colour, exif, icc
-from .found import Found
+from .findings import Findings
 from .options import ReadOptions
 from .picture import METADATA, Picture
 from .pixels import Planes
@@ -21,25 +21,25 @@ _GPS = re.compile(
 )
 
 
-def finish(planes: Planes, found: Found, reduced: bool, options: ReadOptions) -> Picture:
+def finish(planes: Planes, findings: Findings, reduced: bool, options: ReadOptions) -> Picture:
     """A picture of what was read. Raises BadImageError for HDR, unless it is to be converted."""
     rgb, alpha = planes.rgb, planes.alpha
-    metadata = {name: found.metadata[name] for name in METADATA if name in found.metadata}
-    rgb = _standard_range(rgb, metadata, found, options)
+    metadata = {name: findings.metadata[name] for name in METADATA if name in findings.metadata}
+    rgb = _standard_range(rgb, metadata, findings, options)
     if exif.has_resolution(metadata.get("exif")):
-        found.dropped = [what for what in found.dropped if not what.startswith("resolution")]
+        findings.dropped = [what for what in findings.dropped if not what.startswith("resolution")]
     for name in tuple(metadata):
         if len(metadata[name]) > MAX_METADATA:
-            found.drop(f"{name.upper()} (above {MAX_METADATA >> 20} MiB)")
+            findings.drop(f"{name.upper()} (above {MAX_METADATA >> 20} MiB)")
             del metadata[name]
     strip = options.strip | {"exif", "xmp", "icc"} if "all" in options.strip else options.strip
     if "icc" in strip:
-        rgb = _without_profile(rgb, metadata, planes.grey, found)
+        rgb = _without_profile(rgb, metadata, planes.grey, findings)
     turn = 1
     if options.upright or "exif" in strip:
         turn = exif.orientation(metadata.get("exif"))
     if "gps" in strip:
-        _strip_gps(metadata, found)
+        _strip_gps(metadata, findings)
     for name in ("exif", "xmp"):
         if name in strip:
             metadata.pop(name, None)
@@ -49,9 +49,9 @@ def finish(planes: Planes, found: Found, reduced: bool, options: ReadOptions) ->
         if "exif" in metadata:
             metadata["exif"] = exif.upright(metadata["exif"])
     if reduced:
-        found.notes.append("has more than 8 bits per channel; only 8 are kept")
+        findings.notes.append("has more than 8 bits per channel; only 8 are kept")
     return Picture(
-        rgb, alpha, planes.grey, metadata, reduced, tuple(found.dropped), tuple(found.notes)
+        rgb, alpha, planes.grey, metadata, reduced, tuple(findings.dropped), tuple(findings.notes)
     )
 
 
@@ -72,9 +72,9 @@ def turned(plane: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _standard_range(
-    rgb: np.ndarray, metadata: dict[str, bytes], found: Found, options: ReadOptions
+    rgb: np.ndarray, metadata: dict[str, bytes], findings: Findings, options: ReadOptions
 ) -> np.ndarray:
-    """Pixels that are not HDR, and code points other than those of most pictures."""
+    """Pixels that are not HDR, and code points that most pictures do not have."""
     code = metadata.get("cicp")
     if not colour.is_hdr(metadata.get("icc"), code):
         if code is not None and icc.Signal.of(code).srgb and "icc" not in metadata:
@@ -88,14 +88,14 @@ def _standard_range(
         raise BadImageError(
             f"HDR pictures ({name}) are not supported; --tone-map makes a standard one of it"
         )
-    found.notes.append(f"HDR ({name}) was converted to sRGB")
+    findings.notes.append(f"HDR ({name}) was converted to sRGB")
     metadata.pop("icc", None)
     metadata.pop("cicp", None)
     return colour.tone_mapped(rgb, code)
 
 
 def _without_profile(
-    rgb: np.ndarray, metadata: dict[str, bytes], grey: bool, found: Found
+    rgb: np.ndarray, metadata: dict[str, bytes], grey: bool, findings: Findings
 ) -> np.ndarray:
     """Pixels in sRGB, and no profile."""
     code, profile = metadata.pop("cicp", None), metadata.pop("icc", None)
@@ -105,24 +105,24 @@ def _without_profile(
         return rgb
     converted = colour.to_srgb(rgb, profile, grey)
     if converted is None:
-        found.drop("ICC profile (not converted)")
+        findings.drop("ICC profile (not converted)")
         return rgb
     return converted
 
 
-def _strip_gps(metadata: dict[str, bytes], found: Found) -> None:
+def _strip_gps(metadata: dict[str, bytes], findings: Findings) -> None:
     """Take places out of EXIF and XMP; a block that cannot be taken apart goes whole."""
     if "exif" in metadata:
         block = exif.without_gps(metadata["exif"])
         if block is None:
-            found.drop("EXIF (damaged, and might hold a place)")
+            findings.drop("EXIF (damaged, and might hold a place)")
             del metadata["exif"]
         else:
             metadata["exif"] = block
     if b"GPS" in metadata.get("xmp", b""):
         packet = _GPS.sub(b"", metadata["xmp"])
         if b"GPS" in packet:
-            found.drop("XMP (holds a place)")
+            findings.drop("XMP (holds a place)")
             del metadata["xmp"]
         else:
             metadata["xmp"] = packet

@@ -166,7 +166,7 @@ def _installed(name: str) -> Callable[[io.BytesIO], Image.Image]:
     """Plugins that are packages of their own."""
     package, module, opener = _PLUGINS[name]
     try:
-        found: Callable[[io.BytesIO], Image.Image] = getattr(import_module(module), opener)
-        return found
+        open_image: Callable[[io.BytesIO], Image.Image] = getattr(import_module(module), opener)
+        return open_image
     except ImportError as error:
         raise BadImageError(f"{name} pictures need a plugin: pip install {package}") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ..errors import BadImageError
 from ..limits import MAX_METADATA
 from . import exif, icc
-from .found import Found
+from .findings import Findings
 
 _JP2_MAGIC = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _UUID_EXIF = bytes.fromhex("05 37 cd ab 9d 0c 44 31 a7 2a fa 56 1f 2a 11 3e")
@@ -40,38 +40,38 @@ def is_jp2(data: bytes) -> bool:
     return data.startswith(_JP2_MAGIC)
 
 
-def scan_heif(data: bytes) -> tuple[Found, int]:
+def scan_heif(data: bytes) -> tuple[Findings, int]:
     """Colour of the primary item, what else the file holds, and the bits per channel (8 where the
     file does not say)."""
-    found = Found(data)
+    findings = Findings(data)
     try:
-        return found, _scan_meta(found, data)
+        return findings, _scan_meta(findings, data)
     except (struct.error, IndexError):
-        return found, 8  # damaged boxes; the decoder of pixels will say what is wrong with them
+        return findings, 8  # damaged boxes; the decoder of pixels will say what is wrong with them
 
 
-def scan_jp2(data: bytes) -> tuple[Found, int]:
+def scan_jp2(data: bytes) -> tuple[Findings, int]:
     """The same for JPEG 2000."""
-    found, depth = Found(data), 8
+    findings, depth = Findings(data), 8
     for kind, start, end in boxes(data):
         if kind == b"jp2h":
             for inner, a, b in boxes(data, start, end):
                 if inner == b"ihdr" and b - a >= 14 and data[a + 10] != 255:
                     depth = (data[a + 10] & 127) + 1
                 elif inner == b"colr" and b - a > 3 and data[a] == 2:
-                    found.hide("icc", data[a + 3 : b])
+                    findings.hide("icc", data[a + 3 : b])
                 elif inner == b"colr" and data[a : a + 1] not in (b"\x01", b"\x02"):
-                    found.drop("colour specification")
+                    findings.drop("colour specification")
         elif kind == b"uuid":
             name, block = (
                 data[start : start + 16],
                 data[start + 16 : min(end, start + MAX_METADATA)],
             )
             if name in (_UUID_EXIF, _UUID_EXIF_2):
-                found.hide("exif", block.removeprefix(exif.PREFIX))
+                findings.hide("exif", block.removeprefix(exif.PREFIX))
             elif name == _UUID_XMP:
-                found.hide("xmp", block)
-    return found, depth
+                findings.hide("xmp", block)
+    return findings, depth
 
 
 def check_codestream(data: bytes) -> None:
@@ -87,7 +87,7 @@ def check_codestream(data: bytes) -> None:
         raise BadImageError("the picture is damaged or truncated: coded data is missing")
 
 
-def _scan_meta(found: Found, data: bytes) -> int:
+def _scan_meta(findings: Findings, data: bytes) -> int:
     meta = next(((a, b) for kind, a, b in boxes(data) if kind == b"meta"), None)
     if meta is None:
         return 8
@@ -97,20 +97,20 @@ def _scan_meta(found: Found, data: bytes) -> int:
         a, _ = inside[b"pitm"]
         primary = struct.unpack_from(">H" if data[a] == 0 else ">I", data, a + 4)[0]
     if b"iinf" in inside and _has_tone_map(data, *inside[b"iinf"]):
-        found.drop("gain map")
+        findings.drop("gain map")
     if b"iprp" not in inside:
         return 8
     properties: list[tuple[bytes, int, int]] = []
-    chosen: list[int] = []
+    indices: list[int] = []
     for kind, a, b in boxes(data, *inside[b"iprp"]):
         if kind == b"ipco":
             properties = list(boxes(data, a, b))
         elif kind == b"ipma":
-            chosen += _associations(data, a, primary)
+            indices += _associations(data, a, primary)
     if any(kind == b"auxC" and b"hdrgainmap" in data[a:b] for kind, a, b in properties):
-        found.drop("gain map")
+        findings.drop("gain map")
     depth = 8
-    for index in chosen:
+    for index in indices:
         if not 1 <= index <= len(properties):
             continue
         kind, a, b = properties[index - 1]
@@ -122,7 +122,7 @@ def _scan_meta(found: Found, data: bytes) -> int:
             primaries, transfer = struct.unpack_from(">HH", data, a + 4)
             signal = icc.Signal(primaries, transfer)
             if max(primaries, transfer) < 256 and not signal.srgb:
-                found.metadata["cicp"] = bytes([primaries, transfer, 0, 1])  # of RGB, full range
+                findings.metadata["cicp"] = bytes([primaries, transfer, 0, 1])  # of RGB, full range
     return depth
 
 

@@ -18,7 +18,7 @@ class ReadOptions:
     `frame`: index of the frame or page to take, None to refuse files with several;
     `tone_map`: turn HDR into SDR instead of refusing it; `strip`: names out of `STRIPPABLE`;
     `upright`: apply the orientation of the EXIF block; `max_pixels`: refuse larger pictures;
-    `max_memory`: refuse those that need more bytes of it to be compressed, with `effort`.
+    `memory`: refuse those that need more bytes of it to be compressed, with `effort`.
     """
 
     frame: int | None = None
@@ -26,13 +26,13 @@ class ReadOptions:
     strip: frozenset[str] = field(default_factory=frozenset)
     upright: bool = False
     max_pixels: int = MAX_PIXELS
-    max_memory: int | None = None
+    memory: int | None = None
     effort: int = 0
 
     def check_size(self, width: int, height: int) -> None:
         """Raise BadImageError for a picture beyond these limits."""
         needed = memory_to_compress(width * height, self.effort)
-        reason = why_too_large(width, height, self.max_pixels, needed, self.max_memory)
+        reason = why_too_large(width, height, self.max_pixels, needed, self.memory)
         if reason:
             raise BadImageError(reason)
         if width < 1 or height < 1:

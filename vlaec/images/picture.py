@@ -1,4 +1,4 @@
-"""`Picture`: 8-bit pixels with all that is kept besides them."""
+"""`Picture`: 8-bit pixels with their metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METADATA = ("icc", "exif", "xmp", "cicp")
 
 @dataclass(frozen=True)
 class Picture:
-    """An 8-bit picture with all that is kept besides its colours.
+    """An 8-bit picture with its metadata.
 
     `rgb` [H, W, 3] uint8, three equal channels when `grey`; `alpha` [H, W] uint8 or None;
     `metadata`: blocks by name, see `METADATA`; `reduced`: the source had more than 8 bits per

@@ -47,29 +47,29 @@ def planes_of(image: Image.Image) -> Planes:
     raise BadImageError(f"colour mode {image.mode} is not supported; convert the picture to RGB")
 
 
-def planes_of_png(image: PngImagePlugin.PngImageFile, found: png.PngFound) -> Planes:
+def planes_of_png(image: PngImagePlugin.PngImageFile, findings: png.PngFindings) -> Planes:
     """The planes of a PNG that was opened and not loaded, its transparent colour not in `image`.
 
     Pillow cuts 16-bit colours to their high bytes. Reading the file once more as if its bytes were
     swapped gives the low ones, so that the transparent colour is compared at full depth.
     """
     image.load()
-    if found.key is None:
+    if findings.key is None:
         planes = planes_of(image)
         # Pillow reads 16-bit grey with alpha as RGBA.
-        return replace(planes, grey=planes.grey or found.colour == png.GREY_ALPHA)
+        return replace(planes, grey=planes.grey or findings.colour == png.GREY_ALPHA)
     values = np.array(image)
-    if found.colour == png.RGB:
-        key = np.array(found.key)
-        shown = (values != (key >> 8 if found.depth == 16 else key)).any(2)
-        if found.depth == 16:
-            shown |= (_low_bytes(found) != (key & 255)).any(2)
+    if findings.colour == png.RGB:
+        key = np.array(findings.key)
+        shown = (values != (key >> 8 if findings.depth == 16 else key)).any(2)
+        if findings.depth == 16:
+            shown |= (_low_bytes(findings) != (key & 255)).any(2)
         return Planes(values, _alpha_of(shown), False)
-    if found.depth == 16:
-        return Planes(_three(eight_bits(values)), _alpha_of(values != found.key[0]), True)
-    levels = (1 << found.depth) - 1
+    if findings.depth == 16:
+        return Planes(_three(eight_bits(values)), _alpha_of(values != findings.key[0]), True)
+    levels = (1 << findings.depth) - 1
     grey = np.array(image.convert("L"))
-    return Planes(_three(grey), _alpha_of(grey != found.key[0] * (255 // levels)), True)
+    return Planes(_three(grey), _alpha_of(grey != findings.key[0] * (255 // levels)), True)
 
 
 def array_of(image: Image.Image, mode: str) -> np.ndarray:
@@ -107,9 +107,9 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _low_bytes(found: png.PngFound) -> np.ndarray:
+def _low_bytes(findings: png.PngFindings) -> np.ndarray:
     """[H, W, 3] uint8: low bytes of the colours of 16 bits."""
-    image = PngImagePlugin.PngImageFile(io.BytesIO(found.pixels))
+    image = PngImagePlugin.PngImageFile(io.BytesIO(findings.pixels))
     image.tile = [
         ImageFile._Tile(tile.codec_name, tile.extents, tile.offset, "RGB;16L")
         for tile in image.tile

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..errors import BadImageError
 from ..limits import MAX_METADATA
 from . import exif, icc, xmp
-from .found import Found
+from .findings import Findings
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -32,7 +32,7 @@ _STEP = 2**20  # bytes inflated at a time
 
 
 @dataclass
-class PngFound(Found):
+class PngFindings(Findings):
     """`colour`: colour type; `key`: the transparent colour at the file's own depth, one value or
     three; `animated`: it has the chunks of an APNG; `palette`: it has one."""
 
@@ -47,9 +47,9 @@ class PngFound(Found):
     idat: list[memoryview] = field(default_factory=list)
 
 
-def scan(data: bytes) -> PngFound:
+def scan(data: bytes) -> PngFindings:
     """Read all chunks. Raises BadImageError when one that the pixels need is damaged."""
-    found = PngFound(b"")
+    findings = PngFindings(b"")
     kept: list[bytes | memoryview] = [MAGIC]
     ancillary: dict[bytes, bytes] = {}
     texts: list[tuple[bytes, bytes, bytes]] = []
@@ -61,18 +61,18 @@ def scan(data: bytes) -> PngFound:
                     f"the picture is damaged or truncated: {kind.decode()} has a wrong checksum"
                 )
             name = kind.decode("latin-1")
-            found.drop(f"{name} chunk (damaged)")
+            findings.drop(f"{name} chunk (damaged)")
             continue
-        if not found.width and kind != b"IHDR":
+        if not findings.width and kind != b"IHDR":
             raise BadImageError(
                 "the picture is damaged or truncated: it does not start with a header"
             )
         if kind == b"IHDR":
-            _header(found, body)
+            _header(findings, body)
         elif kind == b"IDAT":
-            found.idat.append(content)
+            findings.idat.append(content)
         elif kind == b"PLTE":
-            _check_palette(found, body)
+            _check_palette(findings, body)
         elif kind[:1].isupper() and kind not in _CRITICAL:
             raise BadImageError(
                 f"the picture needs the PNG chunk {kind.decode()}, which is unknown"
@@ -80,36 +80,36 @@ def scan(data: bytes) -> PngFound:
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
             texts.append((kind, *_split_text(body)))
         elif kind in _ANIMATION:
-            found.animated |= kind == b"acTL"
+            findings.animated |= kind == b"acTL"
         else:
             ancillary.setdefault(kind, body)
-        palette_alpha = kind == b"tRNS" and found.colour == PALETTE
+        palette_alpha = kind == b"tRNS" and findings.colour == PALETTE
         if kind in _CRITICAL or kind in _ANIMATION or palette_alpha:
             kept.append(raw)
         if kind == b"IEND":
             break
     else:
-        if not found.idat:
+        if not findings.idat:
             raise BadImageError("the picture is damaged or truncated: it has no pixels")
-        found.notes.append("the end mark is missing: the file may have been cut")
+        findings.notes.append("the end mark is missing: the file may have been cut")
         kept.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
-    if found.colour == PALETTE and not found.palette:
+    if findings.colour == PALETTE and not findings.palette:
         raise BadImageError("the picture is damaged or truncated: it has no palette")
-    found.pixels = b"".join(kept)
-    _key(found, ancillary.get(b"tRNS"))
+    findings.pixels = b"".join(kept)
+    _key(findings, ancillary.get(b"tRNS"))
     if b"eXIf" in ancillary:
-        exif.keep(found, ancillary[b"eXIf"])
-    _colour(found, ancillary)
-    _texts(found, texts)
-    return found
+        exif.keep(findings, ancillary[b"eXIf"])
+    _colour(findings, ancillary)
+    _texts(findings, texts)
+    return findings
 
 
-def check_rows(found: PngFound) -> None:
+def check_rows(findings: PngFindings) -> None:
     """Raise BadImageError unless the compressed pixels fill the picture."""
-    missing = _raw_size(found)
+    missing = _raw_size(findings)
     inflater = zlib.decompressobj()
     try:
-        for part in found.idat:
+        for part in findings.idat:
             block: bytes | memoryview = part
             while block and missing > 0 and not inflater.eof:
                 missing -= len(inflater.decompress(block, _STEP))
@@ -140,77 +140,77 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bool, memoryview]]
         position = end
 
 
-def _header(found: PngFound, body: bytes) -> None:
-    if found.width or len(body) != 13:
+def _header(findings: PngFindings, body: bytes) -> None:
+    if findings.width or len(body) != 13:
         raise BadImageError("the picture is damaged or truncated: bad header")
     width, height, depth, colour, method, filters, interlace = struct.unpack(">IIBBBBB", body)
-    known = colour in _CHANNELS and depth in _DEPTHS.get(colour, (8, 16))
-    if not known or method or filters or interlace > 1:
+    valid = colour in _CHANNELS and depth in _DEPTHS.get(colour, (8, 16))
+    if not valid or method or filters or interlace > 1:
         raise BadImageError("the picture is damaged or truncated: bad header")
     if not width or not height:
         raise BadImageError("the picture has no pixels")
-    found.width, found.height = width, height
-    found.depth, found.colour, found.interlaced = depth, colour, interlace == 1
+    findings.width, findings.height = width, height
+    findings.depth, findings.colour, findings.interlaced = depth, colour, interlace == 1
 
 
-def _check_palette(found: PngFound, body: bytes) -> None:
+def _check_palette(findings: PngFindings, body: bytes) -> None:
     """Whole entries, as many as there can be; other kinds of pictures only suggest one."""
-    sound = not found.palette and body and len(body) % 3 == 0 and len(body) <= 768
-    if found.colour == PALETTE and not sound:
+    sound = not findings.palette and body and len(body) % 3 == 0 and len(body) <= 768
+    if findings.colour == PALETTE and not sound:
         raise BadImageError("the picture is damaged or truncated: bad palette")
-    found.palette = True
+    findings.palette = True
 
 
-def _raw_size(found: PngFound) -> int:
+def _raw_size(findings: PngFindings) -> int:
     """Bytes of all rows with their filter bytes."""
-    bits = found.depth * _CHANNELS[found.colour]
+    bits = findings.depth * _CHANNELS[findings.colour]
     size = 0
-    for x, y, dx, dy in _ADAM7 if found.interlaced else ((0, 0, 1, 1),):
-        columns = -(-(found.width - x) // dx)
-        rows = -(-(found.height - y) // dy)
+    for x, y, dx, dy in _ADAM7 if findings.interlaced else ((0, 0, 1, 1),):
+        columns = -(-(findings.width - x) // dx)
+        rows = -(-(findings.height - y) // dy)
         if columns > 0 and rows > 0:
             size += rows * (1 + -(-columns * bits // 8))
     return size
 
 
-def _key(found: PngFound, body: bytes | None) -> None:
+def _key(findings: PngFindings, body: bytes | None) -> None:
     """The transparent colour of a grey or RGB picture, of which the low bits count."""
-    count = {GREY: 1, RGB: 3}.get(found.colour)
+    count = {GREY: 1, RGB: 3}.get(findings.colour)
     if body is None or count is None:
         return
     if len(body) < 2 * count:
-        found.drop("tRNS chunk (damaged)")
+        findings.drop("tRNS chunk (damaged)")
         return
-    mask = (1 << found.depth) - 1
-    found.key = tuple(value & mask for value in struct.unpack_from(f">{count}H", body))
+    mask = (1 << findings.depth) - 1
+    findings.key = tuple(value & mask for value in struct.unpack_from(f">{count}H", body))
 
 
-def _colour(found: PngFound, chunks: dict[bytes, bytes]) -> None:
+def _colour(findings: PngFindings, chunks: dict[bytes, bytes]) -> None:
     """Colour in the order of the PNG specification: cICP, iCCP, sRGB, gAMA with cHRM."""
     if b"cICP" in chunks:
         if len(chunks[b"cICP"]) == 4:
-            found.metadata["cicp"] = chunks[b"cICP"]
+            findings.metadata["cicp"] = chunks[b"cICP"]
         else:
-            found.drop("cICP chunk (damaged)")
+            findings.drop("cICP chunk (damaged)")
     if b"iCCP" in chunks:
         name, _, rest = chunks[b"iCCP"].partition(b"\0")
         profile = inflate(rest[1:]) if rest[:1] == b"\0" and name else None
         if profile:
-            found.metadata["icc"] = profile
+            findings.metadata["icc"] = profile
         else:
-            found.drop("ICC profile (damaged)")
-    elif b"sRGB" not in chunks and "cicp" not in found.metadata:
+            findings.drop("ICC profile (damaged)")
+    elif b"sRGB" not in chunks and "cicp" not in findings.metadata:
         profile = icc.from_png(
-            chunks.get(b"gAMA"), chunks.get(b"cHRM"), found.colour in (GREY, GREY_ALPHA)
+            chunks.get(b"gAMA"), chunks.get(b"cHRM"), findings.colour in (GREY, GREY_ALPHA)
         )
         if profile:
-            found.hide("icc", profile)
-            found.notes.append("gamma and chromaticities were turned into an ICC profile")
+            findings.hide("icc", profile)
+            findings.notes.append("gamma and chromaticities were turned into an ICC profile")
     for kind, what in ((b"mDCV", "mastering display"), (b"cLLI", "light levels")):
         if kind in chunks:
-            found.drop(what)
+            findings.drop(what)
     if len(unit := chunks.get(b"pHYs", b"")) == 9 and unit[8] == 1:
-        found.drop_resolution(*(0.0254 * v for v in struct.unpack(">II", unit[:8])))
+        findings.drop_resolution(*(0.0254 * v for v in struct.unpack(">II", unit[:8])))
 
 
 def _split_text(body: bytes) -> tuple[bytes, bytes]:
@@ -218,22 +218,22 @@ def _split_text(body: bytes) -> tuple[bytes, bytes]:
     return keyword, rest
 
 
-def _texts(found: PngFound, texts: list[tuple[bytes, bytes, bytes]]) -> None:
+def _texts(findings: PngFindings, texts: list[tuple[bytes, bytes, bytes]]) -> None:
     """XMP, EXIF written as text by ImageMagick, and the names of what is not kept."""
     others = []
     for kind, keyword, rest in texts:
         value = _text(kind, rest)
         name = keyword.decode("latin-1")
         if value is None:
-            found.drop(f"text {name!r} (damaged)")
+            findings.drop(f"text {name!r} (damaged)")
         elif keyword == b"XML:com.adobe.xmp":
-            xmp.keep(found, value)
+            xmp.keep(findings, value)
         elif name.lower().startswith("raw profile type "):
-            _raw_profile(found, name[17:].strip().lower(), value)
+            _raw_profile(findings, name[17:].strip().lower(), value)
         else:
             others.append(name)
     if others:
-        found.drop("text (" + ", ".join(dict.fromkeys(others)) + ")")
+        findings.drop("text (" + ", ".join(dict.fromkeys(others)) + ")")
 
 
 def _text(kind: bytes, rest: bytes) -> bytes | None:
@@ -250,7 +250,7 @@ def _text(kind: bytes, rest: bytes) -> bytes | None:
     return inflate(fields[2]) if squeezed else fields[2]
 
 
-def _raw_profile(found: PngFound, name: str, value: bytes) -> None:
+def _raw_profile(findings: PngFindings, name: str, value: bytes) -> None:
     """ImageMagick's form: name, length, then hexadecimal digits in lines."""
     try:
         digits = b"".join(value.split()[2:])
@@ -258,17 +258,17 @@ def _raw_profile(found: PngFound, name: str, value: bytes) -> None:
     except ValueError:
         block = b""
     if not block:
-        found.drop(f"raw profile {name} (damaged)")
+        findings.drop(f"raw profile {name} (damaged)")
     elif name in ("exif", "app1") and block.startswith(xmp.PREFIX):
-        found.hide("xmp", block[len(xmp.PREFIX) :])
+        findings.hide("xmp", block[len(xmp.PREFIX) :])
     elif name in ("exif", "app1"):
-        found.hide("exif", block.removeprefix(exif.PREFIX))
+        findings.hide("exif", block.removeprefix(exif.PREFIX))
     elif name == "xmp":
-        found.hide("xmp", block)
+        findings.hide("xmp", block)
     elif name in ("icc", "icm"):
-        found.hide("icc", block)
+        findings.hide("icc", block)
     else:
-        found.drop(f"{name.upper()} profile")
+        findings.drop(f"{name.upper()} profile")
 
 
 def inflate(block: bytes) -> bytes | None:

@@ -1,6 +1,6 @@
 """Pictures in: from files, and from Pillow images of the API's callers.
 
-Every format is scanned for what it says besides its pixels; Pillow decodes the pixels. What cannot
+Every format is scanned for what it says apart from its pixels; Pillow decodes the pixels. What cannot
 be kept is named in the picture's `dropped`, what was converted in its `notes`.
 """
 
@@ -18,8 +18,8 @@ from PIL import Image, PngImagePlugin
 
 from ..errors import BadImageError, UsageError
 from . import colour, exif, formats, isobmff, jpeg, others, png
+from .findings import Findings
 from .finish import finish as _finish
-from .found import Found
 from .options import STRIPPABLE, ReadOptions
 from .picture import Picture
 from .pixels import Planes, checksum, planes_of, planes_of_png
@@ -67,13 +67,13 @@ def from_pillow(image: Image.Image, options: ReadOptions = _DEFAULT) -> Picture:
     try:
         data = _unread(image)
         if data is not None:
-            planes, found, reduced = _decode(data, options)
+            planes, findings, reduced = _decode(data, options)
             if planes.rgb.shape[1::-1] == image.size:
-                if image.format == "PNG":  # Pillow finds what lies behind the rows after loading
+                if image.format == "PNG":  # Pillow finds what follows the rows after loading
                     with contextlib.suppress(Exception):
                         image.load()
-                _replace_info(found, image)
-                return _finish(planes, found, reduced, options)
+                _replace_info(findings, image)
+                return _finish(planes, findings, reduced, options)
         return _finish(*_as_it_stands(image, options), options)
     except (BadImageError, MemoryError):
         raise
@@ -88,37 +88,37 @@ def _check(options: ReadOptions) -> None:
         raise UsageError(f"cannot strip {', '.join(sorted(unknown))}: {', '.join(STRIPPABLE)}")
 
 
-def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
-    """Planes, what the file says besides them, and whether bits were lost."""
+def _decode(data: bytes, options: ReadOptions) -> tuple[Planes, Findings, bool]:
+    """Planes, what else the file says, and whether bits were lost."""
     name = formats.identify(data)
     if name == "PNG":
         return _decode_png(data, options)
     depth = 8
     if name == "JPEG":
-        found: Found = jpeg.scan(data)
+        findings: Findings = jpeg.scan(data)
     elif name in ("AVIF", "HEIF"):
-        found, depth = isobmff.scan_heif(data)
+        findings, depth = isobmff.scan_heif(data)
     elif name == "JPEG2000":
         isobmff.check_codestream(data)
-        found, depth = isobmff.scan_jp2(data)
+        findings, depth = isobmff.scan_jp2(data)
     else:
-        found = Found(data)
-    stream = _StrictStream(found.pixels)
+        findings = Findings(data)
+    stream = _StrictStream(findings.pixels)
     with _quiet(name), formats.open_as(name, stream) as image:
         options.check_size(image.width, image.height)
         _choose_frame(image, options)
-        if isinstance(found, jpeg.JpegFound):
-            _check_whole(found, image)
+        if isinstance(findings, jpeg.JpegFindings):
+            _check_whole(findings, image)
         reduced = depth > 8 or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
         reduced = reduced or others.is_deep(name, image)
         if name == "TIFF":
             formats.make_room(image)
         stream.strict = name != "JPEG2000"  # whose decoder reads up to the end of any file
         image.load()
-        others.note(found, name, image, data)
+        others.note(findings, name, image, data)
         if name != "JPEG":  # the scan has them all
-            _take_info(found, image)
-        return _planes(image, found), found, reduced or image.mode.startswith("I")
+            _take_info(findings, image)
+        return _planes(image, findings), findings, reduced or image.mode.startswith("I")
 
 
 def _quiet(name: str) -> AbstractContextManager[None]:
@@ -126,18 +126,18 @@ def _quiet(name: str) -> AbstractContextManager[None]:
     return quiet() if name in ("TIFF", "GIF", "HEIF", "JXL") else contextlib.nullcontext()
 
 
-def _decode_png(data: bytes, options: ReadOptions) -> tuple[Planes, Found, bool]:
-    found = png.scan(data)
-    options.check_size(found.width, found.height)
-    if found.animated and options.frame:
+def _decode_png(data: bytes, options: ReadOptions) -> tuple[Planes, Findings, bool]:
+    findings = png.scan(data)
+    options.check_size(findings.width, findings.height)
+    if findings.animated and options.frame:
         with quiet(), PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             _choose_frame(image, options)
-            return planes_of(image), found, found.depth == 16
-    png.check_rows(found)
-    said = quiet() if found.animated else contextlib.nullcontext()  # a broken count of frames
-    with said, PngImagePlugin.PngImageFile(_StrictStream(found.pixels)) as image:
+            return planes_of(image), findings, findings.depth == 16
+    png.check_rows(findings)
+    said = quiet() if findings.animated else contextlib.nullcontext()  # a broken count of frames
+    with said, PngImagePlugin.PngImageFile(_StrictStream(findings.pixels)) as image:
         _choose_frame(image, options)
-        return planes_of_png(image, found), found, found.depth == 16
+        return planes_of_png(image, findings), findings, findings.depth == 16
 
 
 def _choose_frame(image: Image.Image, options: ReadOptions) -> None:
@@ -153,30 +153,30 @@ def _choose_frame(image: Image.Image, options: ReadOptions) -> None:
         options.check_size(image.width, image.height)
 
 
-def _check_whole(found: jpeg.JpegFound, image: Image.Image) -> None:
+def _check_whole(findings: jpeg.JpegFindings, image: Image.Image) -> None:
     """Raise BadImageError when junk behind the coded data changes the picture."""
     sums = []
-    for junk in jpeg.junk_behind_scans(found):
+    for junk in jpeg.junk_behind_scans(findings):
         with formats.open_as("JPEG", io.BytesIO(junk)) as other:
             sums.append(checksum(other))
     if sums and {checksum(image)} != set(sums):
         raise BadImageError("the picture is damaged or truncated: coded data is missing")
 
 
-def _planes(image: Image.Image, found: Found) -> Planes:
+def _planes(image: Image.Image, findings: Findings) -> Planes:
     """Planes of a loaded image, through its profile where it is in another colour space."""
-    if image.mode == "CMYK" and "icc" in found.metadata:
-        converted = colour.through_profile(image, found.metadata.pop("icc"))
-        found.notes.append("CMYK colours were converted to sRGB through the picture's profile")
+    if image.mode == "CMYK" and "icc" in findings.metadata:
+        converted = colour.through_profile(image, findings.metadata.pop("icc"))
+        findings.notes.append("CMYK colours were converted to sRGB through the picture's profile")
         return Planes(np.array(converted), None, False)
     return planes_of(image)
 
 
-def _take_info(found: Found, image: Image.Image) -> None:
+def _take_info(findings: Findings, image: Image.Image) -> None:
     """Metadata as Pillow's readers leave it, where the scan has none of its own."""
     for name, key in _INFO_KEYS:
         if block := _as_bytes(image.info.get(key)):
-            found.metadata.setdefault(name, block.removeprefix(exif.PREFIX))
+            findings.metadata.setdefault(name, block.removeprefix(exif.PREFIX))
 
 
 def _unread(image: Image.Image) -> bytes | None:
@@ -198,18 +198,18 @@ def _unread(image: Image.Image) -> bytes | None:
     return data or None
 
 
-def _replace_info(found: Found, image: Image.Image) -> None:
+def _replace_info(findings: Findings, image: Image.Image) -> None:
     """Take metadata as the caller has left it; blocks that Pillow does not show stay."""
     for name, key in _INFO_KEYS:
-        if name in found.hidden:
+        if name in findings.hidden:
             continue
         if block := _as_bytes(image.info.get(key)):
-            found.metadata[name] = block.removeprefix(exif.PREFIX)
+            findings.metadata[name] = block.removeprefix(exif.PREFIX)
         else:
-            found.metadata.pop(name, None)
+            findings.metadata.pop(name, None)
 
 
-def _as_it_stands(image: Image.Image, options: ReadOptions) -> tuple[Planes, Found, bool]:
+def _as_it_stands(image: Image.Image, options: ReadOptions) -> tuple[Planes, Findings, bool]:
     """The pixels and the information that a Pillow image has now."""
     frames = getattr(image, "n_frames", 1)
     # A phone's JPEG often carries previews as further frames (MPO); the first one is the picture.
@@ -217,15 +217,15 @@ def _as_it_stands(image: Image.Image, options: ReadOptions) -> tuple[Planes, Fou
         raise BadImageError(f"animations are not supported ({frames} frames or pages)")
     reduced = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
     image.load()
-    found = Found(b"")
+    findings = Findings(b"")
     key = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
         image = image.copy()
         del image.info["transparency"]
-        found.drop("transparent colour (of 16 bits)")
-    _take_info(found, image)
-    others.note(found, image.format or "", image, b"")
-    return _planes(image, found), found, reduced or image.mode.startswith("I")
+        findings.drop("transparent colour (of 16 bits)")
+    _take_info(findings, image)
+    others.note(findings, image.format or "", image, b"")
+    return _planes(image, findings), findings, reduced or image.mode.startswith("I")
 
 
 def _as_bytes(value: Any) -> bytes | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from ..limits import MAX_METADATA
-from .found import Found
+from .findings import Findings
 
 PREFIX = b"http://ns.adobe.com/xap/1.0/\x00"
 EXTENSION = b"http://ns.adobe.com/xmp/extension/\x00"
@@ -22,10 +22,10 @@ _DESCRIPTION = re.compile(rb"<(\w+:Description)\b([^>]*)>")
 _GAIN_MAP = re.compile(rb"hdrgm:Version|HDRGainMap|http://ns.adobe.com/hdr-gain-map/")
 
 
-def keep(found: Found, packet: bytes) -> None:
+def keep(findings: Findings, packet: bytes) -> None:
     """Put the first packet of a file among its metadata."""
     if packet:
-        found.metadata.setdefault("xmp", packet)
+        findings.metadata.setdefault("xmp", packet)
 
 
 def has_gain_map(packet: bytes) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .variance import FLOOR, by_shares, opponent_planes
 
-# Frequencies are those of the discrete cosine transform of squares of this side.
+# Frequencies of the discrete cosine transform of squares of this side.
 SIDE = 8
 # Pixels between squares, and squares on one side of a neighbourhood.
 STEP = 4

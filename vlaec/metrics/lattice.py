@@ -14,13 +14,13 @@ from torch import Tensor
 
 from .variance import box, by_shares, opponent_planes
 
-# Of the last two pixel-shuffles, and half of that: the finest pattern there is. To each the pixels
-# on one side of a neighbourhood: means over few places differ by chance.
+# Periods of the last two pixel-shuffles, and half of that: the finest pattern there is. To each the
+# pixels on one side of a neighbourhood: means over few places differ by chance.
 NEIGHBOURHOODS = {2: 32, 4: 32, 8: 64}
 PERIODS = tuple(NEIGHBOURHOODS)
 # Pixels between neighbourhoods.
 STEP = 16
-# Variance of the means below that of a fifth of a grey level's is not seen.
+# The variance of a fifth of a grey level: less is not seen in the means.
 FLOOR = (0.2 / 255) ** 2
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 # Pixels on one side of what is around a pixel. On held-out photographs and drawn pages 5 agreed
 # with what DISTS says of texture more often than 3, 7, 9, and bands of frequencies over 20.
 WINDOW = 5
-# Variance below that of half a grey level's is not seen: the floor keeps clean areas clean.
+# The variance of half a grey level: less is not seen, and the floor keeps clean areas clean.
 FLOOR = (0.5 / 255) ** 2
 # Luma and two colour differences (rows, as in JPEG), and how much each counts. Of luma alone, grain
 # comes out green: that is how to get most of it for the least squared error.

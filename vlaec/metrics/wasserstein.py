@@ -81,7 +81,7 @@ class WassersteinDistortion(nn.Module):
 
     def _windows(self, x: Tensor) -> list[Window]:
         """Statistics of a map `[N, C, h, w]` in the two dyadic windows nearest to sigma."""
-        found, mean, square = [], x, x.square()
+        windows, mean, square = [], x, x.square()
         last = math.ceil(self.log_sigma)
         for level in range(last + 1):
             weight = max(0.0, 1 - abs(self.log_sigma - level))
@@ -91,10 +91,10 @@ class WassersteinDistortion(nn.Module):
                 mean, square = lowpass(mean, stride), lowpass(square, stride)
             if weight:
                 variance = (square - mean.square()).clamp_min(VARIANCE_FLOOR)
-                found.append(Window(weight, mean, variance.sqrt() if level else None))
+                windows.append(Window(weight, mean, variance.sqrt() if level else None))
             if level and weight and level < last:
                 mean, square = mean[..., ::2, ::2], square[..., ::2, ::2]
-        return found
+        return windows
 
 
 def _apart(a: Window, b: Window) -> Tensor:

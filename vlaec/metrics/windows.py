@@ -47,7 +47,7 @@ def _mean_pool(x: Tensor) -> Tensor:
 
 
 def scales(maps: Sequence[Tensor]) -> list[Tensor]:
-    """The unit [N] of each map: between the variance of a photograph's map and that of this one."""
+    """The unit [N] of each map: between the variances of a photograph's map and of this one."""
     return [
         (typical * m.var((2, 3)).mean(1) + 1e-8).sqrt()
         for typical, m in zip(VARIANCES, maps, strict=True)
@@ -62,8 +62,8 @@ def window_levels(x: Tensor, mean: Tensor) -> Tensor:
         mean: [N, 3, H, W], the receiver's picture without texture.
     """
     with torch.autocast(x.device.type, enabled=False):
-        known, lost = _luma(mean.float()), _luma(x.float() - mean.float())
-        sharp = known - _box(_box(known, 17), 17)
+        kept, lost = _luma(mean.float()), _luma(x.float() - mean.float())
+        sharp = kept - _box(_box(kept, 17), 17)
         lost_energy, known_energy = (_box(_box(t.square(), 9), 9) for t in (lost, sharp))
         share = lost_energy / (lost_energy + known_energy + (1 / 255) ** 2)
         return (GAIN * share).clamp(0, TOP_LEVEL)
@@ -72,7 +72,7 @@ def window_levels(x: Tensor, mean: Tensor) -> Tensor:
 def window_distance(
     target: Sequence[Tensor], maps: Sequence[Tensor], levels: Tensor, units: Sequence[Tensor]
 ) -> Tensor:
-    """Distances [N] of `maps` from those of the target, the mean over maps.
+    """Distances [N] of `maps` from maps of the target, the mean over maps.
 
     Args:
         target, maps: lists of [N, C, h, w].
@@ -110,7 +110,7 @@ def _map_distance(a: Tensor, b: Tensor, levels: Tensor) -> Tensor:
 
 
 def _statistics(means: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and deviations of all squares of 2 x 2 blocks, given those of the blocks."""
+    """Means and deviations of all squares of 2 x 2 blocks, from means and squares of blocks."""
     mean, square = F.avg_pool2d(means, 2, 1), F.avg_pool2d(squares, 2, 1)
     return mean, ((square - mean.square()).clamp_min(0) + VARIANCE_FLOOR).sqrt()
 

@@ -23,7 +23,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, H, W]."""
-        # In place: of a large picture every intermediate is hundreds of megabytes.
+        # In place: every intermediate of a large picture takes hundreds of megabytes.
         out: Tensor = self.second(self.first(x).relu_())
         return out.add_(x)
 

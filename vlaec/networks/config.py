@@ -83,7 +83,7 @@ class Group:
 
 
 def coding_groups(config: PhotoConfig) -> list[Group]:
-    """The groups in decoding order; those of the last slice do not depend on w."""
+    """The groups in decoding order; the last slice does not depend on w."""
     size = config.slice_channels
     return [
         Group(2 * s + parity, s * size, (s + 1) * size, parity, s < config.slices - 1)

@@ -23,10 +23,10 @@ class InverseFlow(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Both [N, C, h, w] in cells of z's grid; the new z, and log |det| of the steps [N]."""
-        flat, seen = (t.flatten(1)[:, :, None, None] / LATENT_UNIT for t in (z, context))
+        flat, before = (t.flatten(1)[:, :, None, None] / LATENT_UNIT for t in (z, context))
         log_determinant = torch.zeros_like(flat[:, 0, 0, 0])
         for step in self.steps:
-            shift, log_scale = step(flat, seen)
+            shift, log_scale = step(flat, before)
             log_scale = log_scale.clamp(-3, 3)
             flat = (flat * log_scale.exp() + shift).flip(1)
             log_determinant = log_determinant + log_scale.flatten(1).sum(1)

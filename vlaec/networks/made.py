@@ -42,7 +42,7 @@ class MADE(nn.Module):
     """
 
     def __init__(self, size: int, hidden: int, depth: int, context: int = 0) -> None:
-        """`context` is the size of what every element may see besides, 0 for nothing."""
+        """`context` is the size of what every element also sees, 0 for nothing."""
         super().__init__()
         order = torch.arange(size)
         # A hidden unit of degree d sees the elements <= d; one of degree -1 sees the context alone.

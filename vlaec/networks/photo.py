@@ -40,7 +40,7 @@ class VLAEOutput(NamedTuple):
     """One training pass."""
 
     mean: Tensor  # [N, 3, H, W] on the [0, 1] scale: the picture without texture
-    known: Tensor  # [N, C + levels, h, w]: what both synthesis networks start from
+    code: Tensor  # [N, C + levels, h, w]: what both synthesis networks start from
     prior: PriorOutput
 
 
@@ -132,8 +132,8 @@ class PhotoVLAE(nn.Module):
         z = y + (y.round() - y).detach()
         with torch.autocast(x.device.type, enabled=False):
             prior = self.prior(z, y + noise.z, levels, noise.w)
-        known = self.known(z, prior.mean, prior.log_scale, levels)
-        return VLAEOutput(self.mean(self.synthesis.trunk(known)), known, prior)
+        code = self.code(z, prior.mean, prior.log_scale, levels)
+        return VLAEOutput(self.mean(self.synthesis.trunk(code)), code, prior)
 
     def encode(self, x: Tensor, levels: Tensor) -> Tensor:
         """Latent before rounding, [N, C, H/16, W/16], from x [N, 3, H, W] in [0, 1]."""
@@ -146,13 +146,13 @@ class PhotoVLAE(nn.Module):
             gain = (levels @ self.log_gain).exp()[:, :, None, None]
             return (y * gain).clamp(-LATENT_BOUND, LATENT_BOUND)
 
-    def known(self, z: Tensor, mean: Tensor, log_scale: Tensor, levels: Tensor) -> Tensor:
+    def code(self, z: Tensor, mean: Tensor, log_scale: Tensor, levels: Tensor) -> Tensor:
         """What both synthesis networks start from, [N, C + levels, h, w], of integer latents and
         what the prior said of them, all [N, C, h, w]."""
-        seen = torch.cat([z * LATENT_INPUT_SCALE, mean * LATENT_INPUT_SCALE, log_scale], 1)
+        planes_of_z = torch.cat([z * LATENT_INPUT_SCALE, mean * LATENT_INPUT_SCALE, log_scale], 1)
         # Latent residual prediction (Minnen & Singh 2020): z was rounded before its mean was
         # known; this recovers what rounding around the mean would have kept.
-        corrected = z + 0.5 * torch.tanh(self.residual_prediction(seen).float())
+        corrected = z + 0.5 * torch.tanh(self.residual_prediction(planes_of_z).float())
         with torch.autocast(z.device.type, enabled=False):  # as the gains: not to 8 bits
             gain = (levels @ self.log_inverse_gain).exp()[:, :, None, None]
         scaled = corrected * gain
@@ -162,9 +162,9 @@ class PhotoVLAE(nn.Module):
     def decode(self, z: Tensor, mean: Tensor, log_scale: Tensor, levels: Tensor) -> Synthesised:
         """A whole picture from integer latents and what the prior said of them, all [N, C, h, w];
         the outputs have 16 times the height and width."""
-        known = self.known(z, mean, log_scale, levels)
-        picture = self.mean(self.synthesis.trunk(known))
-        return Synthesised(picture, *self.texture(self.texture_synthesis.trunk(known)))
+        code = self.code(z, mean, log_scale, levels)
+        picture = self.mean(self.synthesis.trunk(code))
+        return Synthesised(picture, *self.texture(self.texture_synthesis.trunk(code)))
 
     def mean(self, trunk: Tensor) -> Tensor:
         """The faithful picture [N, 3, 4h, 4w] of `synthesis.trunk`'s output

@@ -91,8 +91,8 @@ class PixelCNN(nn.Module):
             residual: [N, 3, H, W] on the [0, 1] scale of pixels.
             features: [N, F, H, W] from the synthesis.
         """
-        seen = gather_window(residual * INPUT_SCALE, self.offsets, WINDOW_BOUND)
-        return self.mixture(self.hidden(self.window(seen) + self.condition(features)))
+        neighbours = gather_window(residual * INPUT_SCALE, self.offsets, WINDOW_BOUND)
+        return self.mixture(self.hidden(self.window(neighbours) + self.condition(features)))
 
     def hidden(self, x: Tensor) -> Tensor:
         """The 1x1 residual layers, [N, hidden, ...] -> [N, hidden, ...]."""
@@ -146,9 +146,9 @@ def sample_mixture(mixture: Mixture, noise: SamplingNoise, temperature: float) -
     # On CPUs argmax takes as long as a layer of the network, max does not.
     choice = (mixture.logits + temperature * noise.gumbel).max(1, keepdim=True).indices
     index = choice[:, None].expand(-1, 9, *choice.shape[1:])  # [N, 9, 1, ...]
-    chosen = Mixture(mixture.logits, mixture.raw.gather(2, index))  # [N, 9, 1, ...]
+    component = Mixture(mixture.logits, mixture.raw.gather(2, index))  # [N, 9, 1, ...]
     mean, log_scale, coefficient = (
-        t.squeeze(2) for t in (chosen.means, chosen.log_scales, chosen.coefficients)
+        t.squeeze(2) for t in (component.means, component.log_scales, component.coefficients)
     )
     value = mean + temperature * log_scale.exp() * noise.logistic  # [N, 3, ...]
     red = value[:, 0]

@@ -152,8 +152,8 @@ class Prior(nn.Module):
             parts = []
             for group in self.groups[first.index : first.index + 2]:
                 side = [features, planes] if group.uses_hyper else [planes]
-                known = self.known(group, z, even) * LATENT_INPUT_SCALE
-                context = torch.cat([*side, known], 1)
+                context_of = self.context_of(group, z, even) * LATENT_INPUT_SCALE
+                context = torch.cat([*side, context_of], 1)
                 parts.append(self.parameters_of[group.index](context).chunk(2, 1))
             means.append(torch.where(even, parts[0][0], parts[1][0]))
             log_scales.append(torch.where(even, parts[0][1], parts[1][1]))
@@ -162,10 +162,10 @@ class Prior(nn.Module):
             log_scale = log_scale + (levels @ self.level_scale)[:, :, None, None]
         return torch.cat(means, 1), log_scale.clamp(SCALE_LOG_MIN, SCALE_LOG_MAX)
 
-    def known(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
+    def context_of(self, group: Group, z: Tensor, even: Tensor) -> Tensor:
         """z as `group` sees it, [N, group.stop, h, w]: what is not known yet is 0."""
-        own = z[:, group.start : group.stop] * (even * group.parity)
-        return torch.cat([z[:, : group.start], own], 1)
+        half = z[:, group.start : group.stop] * (even * group.parity)
+        return torch.cat([z[:, : group.start], half], 1)
 
     def posterior(self, early: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of q(w | z_early), each [N, hyper, ceil(h/4), ceil(w/4)]."""

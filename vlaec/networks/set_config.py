@@ -11,7 +11,7 @@ KINDS = ("binary", "colour")
 PRIORS = ("made", "groups", "gaussian")
 POSTERIORS = ("gaussian", "iaf")
 WINDOWS = (*RECEPTIVE_FIELDS, "11x6", "none")
-# Of the coarsest stage of the analysis: pixels per cell along one side.
+# Pixels per cell of the coarsest stage of the analysis, along one side.
 STAGE_STRIDE = 4
 
 
@@ -100,7 +100,7 @@ CIFAR = SetConfig(
 SET_PRESETS: dict[str, SetConfig] = {
     "mnist": MNIST,
     "cifar": CIFAR,
-    # Of the paper's size: for GPUs.
+    # As large as the paper's: for GPUs.
     "cifar-large": replace(
         CIFAR,
         widths=(96, 192),

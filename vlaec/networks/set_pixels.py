@@ -3,7 +3,7 @@
 The window of the image is the only spatial context; 1x1 residual layers follow. Binary pixels are
 Bernoulli; colour is a mixture of discretised logistics with the channel coupling of PixelCNN++
 (Salimans et al. 2017): green is conditioned on red, blue on both. Whatever bounds a parameter is a
-clamp, and all that enters the network lies on the grid of `vlaec.coding.exact`.
+clamp, and all that enters the network is on the grid of `vlaec.coding.exact`.
 """
 
 from __future__ import annotations
@@ -55,23 +55,23 @@ class SetPixelCNN(nn.Module):
         c, hidden = config, config.pixel_hidden
         self.grey_context = c.grey_context
         self.binary = c.kind == "binary"
-        self.seen = seen = 1 if c.grey_context else c.channels
+        self.inputs = inputs = 1 if c.grey_context else c.channels
         local = c.receptive_field != "none"
         self.offsets = window_offsets(c.receptive_field) if local else []
-        self.window = nn.Conv2d(seen * len(self.offsets), hidden, 1) if local else None
+        self.window = nn.Conv2d(inputs * len(self.offsets), hidden, 1) if local else None
         self.condition = nn.Conv2d(c.features, hidden, 1)
         self.layers = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(c.pixel_depth))
         self.head = nn.Conv2d(hidden, parameter_count(c), 1)
         nn.init.normal_(self.head.weight, std=0.01)
         if not self.binary:
-            self._start_as_predictor(c.mixtures, seen)
+            self._start_as_predictor(c.mixtures, inputs)
 
     def forward(self, centred: Tensor, features: Tensor) -> Tensor:
         """Network outputs [N, P, H, W] from `centre`d images and features [N, F, H, W]."""
         hidden = self.condition(features)
         if self.window is not None:
-            seen = grey(centred) if self.grey_context else centred
-            hidden = hidden + self.window(gather_window(seen, self.offsets, WINDOW_BOUND))
+            inputs = grey(centred) if self.grey_context else centred
+            hidden = hidden + self.window(gather_window(inputs, self.offsets, WINDOW_BOUND))
         return self.outputs(hidden)
 
     def outputs(self, hidden: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class SetPixelCNN(nn.Module):
         return out
 
     @torch.no_grad()
-    def _start_as_predictor(self, k: int, seen: int) -> None:
+    def _start_as_predictor(self, k: int, inputs: int) -> None:
         """Start where a hand-made coder would: hidden units see differences to the left pixel, and
         the components' means lie around a linear prediction, a little apart.
 
@@ -99,12 +99,12 @@ class SetPixelCNN(nn.Module):
             return
         means.copy_(torch.linspace(-0.3, 0.3, k).repeat(3))
         weight = self.window.weight[:, :, 0, 0]  # [hidden, neighbours * seen], a view
-        weight.copy_(weight @ differences(self.offsets, seen))
+        weight.copy_(weight @ differences(self.offsets, inputs))
         pairs = slice(0, 6)
-        predictor = weight.new_zeros(6, len(self.offsets), seen)
+        predictor = weight.new_zeros(6, len(self.offsets), inputs)
         for place, share in PREDICTION.items():
             for colour in range(3):
-                unit, source = 2 * colour, min(colour, seen - 1)
+                unit, source = 2 * colour, min(colour, inputs - 1)
                 predictor[unit, self.offsets.index(place), source] = share
                 predictor[unit + 1, self.offsets.index(place), source] = -share
         weight[pairs] = predictor.flatten(1)
@@ -121,15 +121,15 @@ class SetPixelCNN(nn.Module):
             self.head.weight[rows, 2 * colour + 1] = -1
 
 
-def differences(offsets: list[tuple[int, int]], seen: int) -> Tensor:
+def differences(offsets: list[tuple[int, int]], inputs: int) -> Tensor:
     """The matrix that makes of a window its left pixel, and of the others twice their difference
     to it: [n * seen, n * seen], inputs in the order of `gather_window`."""
     n, left = len(offsets), offsets.index((0, -1))
-    matrix = torch.eye(n * seen).view(n, seen, n, seen) * DIFFERENCE_GAIN
-    for channel in range(seen):
+    matrix = torch.eye(n * inputs).view(n, inputs, n, inputs) * DIFFERENCE_GAIN
+    for channel in range(inputs):
         matrix[:, channel, left, channel] -= DIFFERENCE_GAIN
         matrix[left, channel, left, channel] = 1
-    return matrix.view(n * seen, n * seen)
+    return matrix.view(n * inputs, n * inputs)
 
 
 def parameter_count(config: SetConfig) -> int:

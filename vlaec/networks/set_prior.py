@@ -88,20 +88,20 @@ class GroupPrior(SetPrior):
         """As in `SetPrior`, by one network instead of all."""
         group = self.groups[index]
         first, second = self.outputs(group, z).float().chunk(2, 1)
-        own = parity_mask(z.shape[2], z.shape[3], group.parity, z.device)
-        mean, log_scale = as_gaussian(first[:, :, own], second[:, :, own])
+        parity_cells = parity_mask(z.shape[2], z.shape[3], group.parity, z.device)
+        mean, log_scale = as_gaussian(first[:, :, parity_cells], second[:, :, parity_cells])
         return mean.flatten(1), log_scale.flatten(1)
 
     def outputs(self, group: Group, z: Tensor) -> Tensor:
         """What the group's network says, [N, 2 (stop - start), h, w]: of use in its own cells."""
-        out: Tensor = self.networks[group.index](self.known(group, z) / LATENT_UNIT)
+        out: Tensor = self.networks[group.index](self.context_of(group, z) / LATENT_UNIT)
         return out
 
-    def known(self, group: Group, z: Tensor) -> Tensor:
+    def context_of(self, group: Group, z: Tensor) -> Tensor:
         """z as `group` sees it, [N, group.stop, h, w]: what is not known yet is 0."""
         even = parity_mask(z.shape[2], z.shape[3], 0, z.device)
-        own = z[:, group.start : group.stop] * (even * group.parity)
-        return torch.cat([z[:, : group.start], own], 1)
+        parity_cells = z[:, group.start : group.stop] * (even * group.parity)
+        return torch.cat([z[:, : group.start], parity_cells], 1)
 
 
 class GaussianPrior(SetPrior):

@@ -14,7 +14,7 @@ MIDDLE = 127.5
 GREY = (19595 / 65536, 38470 / 65536, 7471 / 65536)
 
 LOGIT_BOUND = 12.0
-# Of the logistics: means in units of LEVEL_UNIT around the middle; log of the scale in levels.
+# Logistics: means in units of LEVEL_UNIT around the middle; log of the scale in levels.
 MEAN_BOUND = 4.0
 LEVEL_LOG_MIN = -2.25
 LEVEL_LOG_MAX = 4.125

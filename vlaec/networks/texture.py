@@ -13,6 +13,6 @@ MEAN_BOUND = 4.0
 LOG_SCALE_MIN = -7.8
 LOG_SCALE_MAX = -2.5
 LOG_SCALE_START = -4.5  # where the network says 0
-# Logistic noise is cut here when sampling (1.3 % of the mass lies beyond): one outlier would make
+# Logistic noise is cut here when sampling (1.3 % of the mass is beyond): one outlier would make
 # the next context unlike anything seen in training.
 NOISE_BOUND = 5.0

@@ -85,7 +85,7 @@ class WavefrontSampler:
         spare = (0, 0, 0, max(0, self.skew - width))
         given = [_grown(t, spare).contiguous() for t in (features, gumbel, logistic)]
         # Within bounds, with zeros all around for windows at the edges.
-        seen = features.new_zeros(bands, self.top + rows, width + 2 * self.side, 3)
+        values = features.new_zeros(bands, self.top + rows, width + 2 * self.side, 3)
         drawn = features.new_empty(bands, rows, width + spare[3], 3)
 
         steps = width + self.skew * (rows - 1)
@@ -93,12 +93,13 @@ class WavefrontSampler:
             y = max(0, -(-(t - width + 1) // self.skew))
             n = min(rows - 1, t // self.skew) - y + 1
             x = t - self.skew * y
-            known, *noise = (self._diagonal(part, y, x, n) for part in given)
+            features_t, *noise = (self._diagonal(part, y, x, n) for part in given)
             window = [
-                self._diagonal(seen, y + self.top + row, x + self.side + column, n, count)
+                self._diagonal(values, y + self.top + row, x + self.side + column, n, count)
                 for row, column, count in self.runs
             ]
-            inputs = torch.cat([*window, known], 2).flatten(0, 1)  # [bands * n, 3 * window + F]
+            inputs = torch.cat([*window, features_t], 2)
+            inputs = inputs.flatten(0, 1)  # [bands * n, 3 * window + F]
             hidden = inputs @ self.first
             for weight, floor in self.layers:
                 hidden.addmm_(hidden.maximum(floor), weight)
@@ -106,7 +107,7 @@ class WavefrontSampler:
             value = self.draw(out.unflatten(0, (bands, n)), *noise)
             self._diagonal(drawn, y, x, n).copy_(value)
             value = value.clamp_(-self.bound, self.bound)
-            self._diagonal(seen, y + self.top, x + self.side, n).copy_(value)
+            self._diagonal(values, y + self.top, x + self.side, n).copy_(value)
             if progress and t % 256 == 0:
                 progress(t / steps)
         return drawn[:, :, :width]
@@ -127,9 +128,9 @@ class WavefrontSampler:
         choice = out[..., :k].add(gumbel, alpha=heat).max(-1, keepdim=True).indices  # [..., 1]
         components = out[..., k:].unflatten(-1, (k, 9))
         index = choice[..., None].expand(*choice.shape, 9)
-        chosen = components.gather(-2, index)[..., 0, :]  # [..., 9]
-        bounded = chosen[..., :6].tanh_()
-        scale = chosen[..., 6:].clamp_(LOG_SCALE_MIN, LOG_SCALE_MAX).exp_()
+        component = components.gather(-2, index)[..., 0, :]  # [..., 9]
+        bounded = component[..., :6].tanh_()
+        scale = component[..., 6:].clamp_(LOG_SCALE_MIN, LOG_SCALE_MAX).exp_()
         value = bounded[..., :3].mul_(MEAN_BOUND / INPUT_SCALE)
         value.addcmul_(scale, logistic, value=heat)
         red, green, blue = value.unbind(-1)

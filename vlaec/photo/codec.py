@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def encode(
     quality: float = 50,
     model: str | None = None,
     progress: Progress | None = None,
-    effort: int = 0,
+    **how: Any,
 ) -> bytes:
     """A picture as a `.vlae` file.
 
@@ -47,16 +48,15 @@ def encode(
         quality: 0..100.
         model: name of a model; None for the default one at this quality.
         progress: told the share that is done.
-        effort: 0..9, how long to search for a better latent; see `vlaec.photo.refine`.
+        how: further options of `Codec.encode`.
 
     Raises:
         VlaecError: a quality or effort out of range, a missing model.
     """
     if not 0 <= quality <= 100:
         raise UsageError(f"quality must be between 0 and 100, not {quality:g}")
-    return load_codec(zoo.find(name=model, quality=quality).id).encode(
-        picture, quality, progress, effort
-    )
+    own = load_codec(zoo.find(name=model, quality=quality).id)
+    return own.encode(picture, quality, progress, **how)
 
 
 def decode(
@@ -114,7 +114,14 @@ class Codec:
         progress: Progress | None = None,
         effort: int = 0,
     ) -> bytes:
-        """A `.vlae` file; see the function `encode`."""
+        """A `.vlae` file.
+
+        Args:
+            picture: what to compress.
+            quality: 0..100, within what the model is for.
+            progress: told the share that is done.
+            effort: 0..9, how long to search for a better latent; see `vlaec.photo.refine`.
+        """
         lowest, highest = self.card.qualities
         if not lowest <= quality <= highest:
             raise UsageError(
@@ -166,18 +173,18 @@ class Codec:
         strength = header.texture if texture is None else texture
         if not 0 <= strength <= 1:
             raise UsageError(f"texture must be between 0 and 1, not {strength:g}")
-        chosen = header.seed if seed is None else seed
-        if not 0 <= chosen <= 255:
-            raise UsageError(f"seed must be between 0 and 255, not {chosen}")
+        seed_used = header.seed if seed is None else seed
+        if not 0 <= seed_used <= 255:
+            raise UsageError(f"seed must be between 0 and 255, not {seed_used}")
         report = progress or silent
         z, parameters = self.read_latent(container)
         z = z.astype(np.int16)  # large pictures have many
         release(header.width * header.height)
         report(0.2)
-        key = header.z_crc | chosen << 32
-        known = self._known(Latents(z, parameters), header.quality_hundredths)
-        mean = self.graphs.mean(known)
-        added = self.graphs.texture(known) if strength > 0 else None
+        key = header.z_crc | seed_used << 32
+        code = self._known(Latents(z, parameters), header.quality_hundredths)
+        mean = self.graphs.mean(code)
+        added = self.graphs.texture(code) if strength > 0 else None
         size = (header.height, header.width)
 
         def share(done: float) -> None:
@@ -201,9 +208,9 @@ class Codec:
         header, report = container.header, progress or silent
         z, parameters = self.read_latent(container)
         report(0.9)
-        known = self._known(Latents(z, parameters), header.quality_hundredths)
+        code = self._known(Latents(z, parameters), header.quality_hundredths)
         size = -(-header.height // PREVIEW), -(-header.width // PREVIEW)
-        rgb = render(self.graphs.preview(known), None, self.sampler, size, 0.0, 0, silent)
+        rgb = render(self.graphs.preview(code), None, self.sampler, size, 0.0, 0, silent)
         report(1.0)
         return _coloured(rgb, header)
 
@@ -271,9 +278,9 @@ class Codec:
                 [plane[..., left : left + width] for plane in latents.rows(top, top + height)]
                 for top, left in corners
             ]
-            seen = Held(STRIDE, *map(np.concatenate, zip(*windows, strict=True)))
-            known = self._known(seen, quality_hundredths)
-            both = [self.graphs.mean(known), self.graphs.texture(known)]
+            held = Held(STRIDE, *map(np.concatenate, zip(*windows, strict=True)))
+            code = self._known(held, quality_hundredths)
+            both = [self.graphs.mean(code), self.graphs.texture(code)]
             (picture,), (detail, features) = spread(lambda rows: rows.rows(0, rows.height), both)
             crops = [(crop, 0, index) for index, crop in enumerate(features)]
             with one_blas_thread():

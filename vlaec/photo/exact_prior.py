@@ -142,10 +142,10 @@ class Prior:
 
         def part(top: int, bottom: int) -> np.ndarray:
             rows = planes[:, top:bottom]
-            seen = np.empty((len(rows) + self.levels, 1, *rows.shape[1:]))
-            np.multiply(rows, HYPER_INPUT_SCALE, out=seen[: len(rows), 0])
-            seen[len(rows) :] = weights[:, None, None, None]
-            return self._synthesis(seen)[:, 0].astype(np.float32)
+            inputs = np.empty((len(rows) + self.levels, 1, *rows.shape[1:]))
+            np.multiply(rows, HYPER_INPUT_SCALE, out=inputs[: len(rows), 0])
+            inputs[len(rows) :] = weights[:, None, None, None]
+            return self._synthesis(inputs)[:, 0].astype(np.float32)
 
         for _, _, rows in _in_rows(part, *shape[1:], scale=HYPER_STRIDE):
             parts.append(rows)
@@ -187,17 +187,17 @@ class Prior:
             bottom = min(top + rows, height)
             above, below = max(0, top - 1), min(height, bottom + 1)
             checker = np.add.outer(np.arange(above, below), np.arange(width)) % 2
-            seen = np.empty((first + group.stop, below - above, width))
+            inputs = np.empty((first + group.stop, below - above, width))
             if features is not None:
-                seen[:side] = features[:, above:below]
-            seen[side:first] = weights[:, None, None]
-            known = seen[first:]
-            known[:] = z[: group.stop, above:below]
-            known[group.start :] *= (checker == 0) & (group.parity == 1)
-            known *= LATENT_INPUT_SCALE
-            own = checker[top - above : bottom - above].ravel() == group.parity
-            places = np.flatnonzero(own)
-            out = self._parameters[group.index].at(seen, places + (top - above) * width)
+                inputs[:side] = features[:, above:below]
+            inputs[side:first] = weights[:, None, None]
+            latents_in = inputs[first:]
+            latents_in[:] = z[: group.stop, above:below]
+            latents_in[group.start :] *= (checker == 0) & (group.parity == 1)
+            latents_in *= LATENT_INPUT_SCALE
+            of_parity = checker[top - above : bottom - above].ravel() == group.parity
+            places = np.flatnonzero(of_parity)
+            out = self._parameters[group.index].at(inputs, places + (top - above) * width)
             out[len(out) // 2 :] += path
             yield places + top * width, out
 

@@ -2,7 +2,7 @@
 
 Lossy bits-back needs a posterior that the receiver can evaluate again. q(z | x) needs the original
 and is out; q(w | z_early) is in, because z_early is transmitted (Yang, Bamler & Mandt 2020). The
-bits that w is drawn from are those of the image's own last slice, which does not depend on w:
+bits that w is drawn from belong to the image's own last slice, which does not depend on w:
 
     encode: push z_last | z_early; pop w ~ q(w | z_early); push z_early | w; push w ~ p(w)
     decode: pop w; pop z_early | w; push w with q(w | z_early); pop z_last | z_early
@@ -173,18 +173,18 @@ class LatentCoder:
         coder: Walker,
         groups: Sequence[Group],
         z: np.ndarray,
-        known: np.ndarray | None,
+        truth: np.ndarray | None,
         features: np.ndarray | None,
         weights: np.ndarray,
     ) -> list[Step]:
         """Let `coder` decide on groups of z, one after the other, and fill them in.
 
-        `known` is z itself when encoding.
+        `truth` is z itself when encoding.
         """
         steps = []
         for group in groups:
             positions, gaussians = self.prior.group(group, z, features, weights)
-            cells = None if known is None else _plane(known, group)[:, positions]
+            cells = None if truth is None else _plane(truth, group)[:, positions]
             _plane(z, group)[:, positions] = coder.latents(gaussians, cells)
             steps.append(Step(group, positions, gaussians))
         return steps

@@ -20,7 +20,7 @@ from .exact_prior import Prior
 # plain rounding costs 1 % of the rate at low quality.
 WEIGHT = 120.0
 PASSES = 2
-# Below it the logarithm of a mass is that of the exponential alone.
+# Below it the logarithm of a mass is the logarithm of the exponential alone.
 LEAST_MASS = 1e-250
 
 
@@ -28,7 +28,7 @@ def quantise(y: np.ndarray, prior: Prior, weights: np.ndarray) -> np.ndarray:
     """Integers z [C, h, w] int32 for the analysis output y of the same shape.
 
     Args:
-        prior: of the model; `PlainPrior` is precise enough and faster than `ExactPrior`.
+        prior: prior of the model; `PlainPrior` is precise enough and faster than `ExactPrior`.
         weights: from `Prior.level_weights`.
     """
     channels, height, width = y.shape
@@ -37,28 +37,28 @@ def quantise(y: np.ndarray, prior: Prior, weights: np.ndarray) -> np.ndarray:
     for _ in range(PASSES):
         hyper = prior.posterior_outputs(z)[: prior.hyper_channels]
         features = prior.features(hyper, weights, height, width)
-        seen, z = z, np.empty_like(z)
+        latents, z = z, np.empty_like(z)
         flat = z.reshape(channels, -1)
         for group in prior.groups:
-            own = slice(group.start, group.stop)
+            rows = slice(group.start, group.stop)
             side = features if group.uses_hyper else None
-            for places, out in prior.outputs(group, seen, side, weights):
+            for places, out in prior.outputs(group, latents, side, weights):
                 mean, log_scale = np.split(out, 2)
-                at = outputs[own, places]
+                at = outputs[rows, places]
                 # The lowest latent is left out: the coder could not tell a stack of them from an
                 # empty one.
                 low = np.clip(np.floor(at), 1 - LATENT_BOUND, LATENT_BOUND - 1)
-                # Where between the two integers around it an element lies, -1/2 to 1/2.
+                # Place of an element between the two integers around it, -1/2 to 1/2.
                 at -= low
                 at -= 0.5
                 start = low.astype(np.int32)
-                flat[own, places] = start + _choose_upper(at, mean - start - 0.5, log_scale)
+                flat[rows, places] = start + _choose_upper(at, mean - start - 0.5, log_scale)
     return z.astype(np.int32)
 
 
 def _choose_upper(offset: np.ndarray, mean: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
     """Whether the upper integer is the better one, for elements that lie `offset` above the middle
-    between the two, with a prior whose mean lies `mean` above it."""
+    between the two, with a prior whose mean is `mean` above it."""
     upper = offset > 0
     # Where both lie on one side, rate and distortion agree.
     torn = np.nonzero((offset > 0) != (mean > 0))

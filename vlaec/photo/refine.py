@@ -60,16 +60,16 @@ def refine(
     quantise: Quantise,
     progress: Progress,
 ) -> np.ndarray:
-    """Integers z [C, h, w] int32: those of `quantise`, or better ones.
+    """Integers z [C, h, w] int32: the result of `quantise`, or better ones.
 
     Whatever the caller has set for its thread (autocast, inference mode, a default device) does
     not matter: the search runs in a thread of its own.
 
     Args:
-        card: of the model.
+        card: card of the model.
         x: [3, 16 h, 16 w] float32 in [0, 1].
         y: [C, h, w], the analysis output.
-        weights: [levels], weights of the quality's levels.
+        weights: [levels], interpolation weights of the quality's levels.
         level: quality in [0, 1].
         steps: of gradient descent, for every tile.
         quantise: integers for an analysis output.
@@ -131,13 +131,13 @@ def _refine(
         def share(done: float, index: int = index) -> None:
             progress((index + done) / len(tiles))
 
-        found = search.run(torch.from_numpy(y[part])[None].clone(), steps, share)
-        z[part] = found[0].to(torch.int32).numpy()
+        better = search.run(torch.from_numpy(y[part])[None].clone(), steps, share)
+        z[part] = better[0].to(torch.int32).numpy()
     return z
 
 
 def _tile(start: int, size: int) -> tuple[slice, slice]:
-    """The part of an axis that a tile sees, and where in it the tile itself lies."""
+    """The part of an axis that a tile sees, and the place of the tile in it."""
     stop = min(start + TILE, size)
     first = max(0, start - MARGIN)
     return slice(first, min(size, stop + MARGIN)), slice(start - first, stop - first)
@@ -184,18 +184,18 @@ class _Search:
             cost = cost + PULL * (parameter - y).square().sum() / self.pixels
             (parameter.grad,) = torch.autograd.grad(cost, parameter)
             optimiser.step()
-        found = torch.from_numpy(self.quantise(parameter.detach()[0].numpy())).float()[None]
-        found = torch.where(self.free, found, self.start)
+        better = torch.from_numpy(self.quantise(parameter.detach()[0].numpy())).float()[None]
+        better = torch.where(self.free, better, self.start)
         with torch.no_grad():
-            costs = [self.cost(z, torch.Generator().manual_seed(0)) for z in (self.start, found)]
-        return found if costs[1] < costs[0] else self.start
+            costs = [self.cost(z, torch.Generator().manual_seed(0)) for z in (self.start, better)]
+        return better if costs[1] < costs[0] else self.start
 
     def cost(self, z: Tensor, noise: torch.Generator) -> Tensor:
         """Bits per pixel + lambda * distortion of latents [1, C, h, w]; a number."""
         of_w = self.model.prior.draw_noise(z, noise)
         prior = self.model.prior(z, z, self.levels, of_w)
-        known = self.model.known(z, prior.mean, prior.log_scale, self.levels)
-        mean = self.model.mean(self.model.synthesis.trunk(known))
+        code = self.model.code(z, prior.mean, prior.log_scale, self.levels)
+        mean = self.model.mean(self.model.synthesis.trunk(code))
         distortion = ((mean - self.x) * 255).square().mean()
         if self.dissimilarity:
             distortion = distortion + self.dissimilarity * (1 - ms_ssim(mean, self.x).mean())
@@ -220,5 +220,5 @@ def soft_round(y: Tensor, temperature: float, generator: torch.Generator) -> Ten
 
 def _has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 itself: then it is twice as fast as float32."""
-    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    better = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(better.get("avx512_bf16") or better.get("amx_bf16"))

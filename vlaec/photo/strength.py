@@ -118,5 +118,5 @@ def _corners(height: int, width: int) -> list[Corner]:
     """Top left latents of at most WINDOWS windows, that do not overlap, on a picture's latents."""
     rows, columns = max(1, height // SIDE), max(1, width // SIDE)
     places = [(SIDE * row, SIDE * column) for row in range(rows) for column in range(columns)]
-    chosen = np.linspace(0, len(places) - 1, min(WINDOWS, len(places))).round().astype(int)
-    return [places[index] for index in chosen]
+    evenly = np.linspace(0, len(places) - 1, min(WINDOWS, len(places))).round().astype(int)
+    return [places[index] for index in evenly]

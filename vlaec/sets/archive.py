@@ -1,7 +1,7 @@
 """Sets of small images to `.vlaa` bytes and back.
 
 Lossless archives are chained bits-back ANS (Townsend et al. 2019). Block after block of images on
-one stack: pop z ~ q(z | x), push x given z, push z. The bits that z is popped from are those of the
+one stack: pop z ~ q(z | x), push x given z, push z. The bits that z is popped from belong to the
 images before; the first block's are a few initial words, which the decoder finds again at the end.
 Blocks grow with what the stack can seed. Lossy archives hold z alone, more coarsely, and are
 decoded by sampling x given z.
@@ -31,7 +31,7 @@ from .lossy import choose_steps, quanta, round_to
 
 # Images that are coded together, at most: bounds memory. The format has no such limit.
 MAX_BLOCK = 256
-# Of a Gaussian's entropy in bits: log2(sqrt(2 pi e)).
+# A Gaussian's entropy in bits: log2(sqrt(2 pi e)).
 _ENTROPY_OF_UNIT = 0.5 * math.log2(2 * math.pi * math.e)
 
 
@@ -63,7 +63,7 @@ def extract(data: bytes, seed: int | None = None, progress: Progress | None = No
     """The images in a `.vlaa` file, as `create` takes them.
 
     Args:
-        seed: of a lossy archive, another sample; None for the file's own.
+        seed: seed for another sample (lossy archives only); None for the file's own.
 
     Raises:
         VlaecError: a damaged or foreign file, a missing model, a seed for a lossless archive.
@@ -104,7 +104,7 @@ class Archiver:
         if not 0 <= seed < 2**32:
             raise UsageError(f"the seed must be between 0 and {2**32 - 1}, not {seed}")
         if names is not None and (len(names) != len(x) or not safe_names(tuple(names))):
-            raise UsageError("the names of the images cannot be those of files in one folder")
+            raise UsageError("the names of the images cannot be names of files in one folder")
         report = progress or silent
         steps = None
         if lossy:
@@ -140,10 +140,10 @@ class Archiver:
             z = self._pop_latents(archive.stack, archive.steps)
             if header.checksum(latent_bytes(z)) != header.crc:
                 raise self._mismatch("latents")
-            chosen = header.seed if seed is None else seed
-            if not 0 <= chosen < 2**32:
-                raise UsageError(f"the seed must be between 0 and {2**32 - 1}, not {chosen}")
-            return self._images(self._sample(z, header.crc | chosen << 32, report))
+            seed_used = header.seed if seed is None else seed
+            if not 0 <= seed_used < 2**32:
+                raise UsageError(f"the seed must be between 0 and {2**32 - 1}, not {seed_used}")
+            return self._images(self._sample(z, header.crc | seed_used << 32, report))
         if seed is not None:
             raise UsageError("a lossless archive has nothing to resample: --seed is for lossy ones")
         images = self._images(self._pop_chain(archive.stack, report))
@@ -217,8 +217,8 @@ class Archiver:
         bits, parts = 0.0, []
         for posterior in posteriors:
             writer = StackWriter()
-            known = round_to(posterior, spacing)
-            parts.append(self.coder.code_latent(writer, spacing, len(known), known))
+            rounded = round_to(posterior, spacing)
+            parts.append(self.coder.code_latent(writer, spacing, len(rounded), rounded))
             writer.flush(stack)
             bits += writer.bits
             report(0.5 + 0.5 * sum(map(len, parts)) / len(x))

@@ -75,7 +75,7 @@ class SetCoder:
         return Gaussians(mean, log_scale, SCALE_LOG_MIN)
 
     def code_latent(
-        self, coder: SymbolCoder, quanta: np.ndarray, images: int, known: np.ndarray | None = None
+        self, coder: SymbolCoder, quanta: np.ndarray, images: int, truth: np.ndarray | None = None
     ) -> np.ndarray:
         """p(z), step by step.
 
@@ -104,7 +104,7 @@ class SetCoder:
                     symbols = coder.integers(
                         gaussians.means[:, sent] / unit,
                         gaussians.scales[:, sent] / unit,
-                        None if known is None else known[:, cells[sent]],
+                        None if truth is None else truth[:, cells[sent]],
                     )
                     values[:, sent] = np.rint(symbols * unit)
                 z[:, cells] = values.clip(-INTEGER_BOUND, INTEGER_BOUND)
@@ -130,8 +130,8 @@ class SetCoder:
                 threads.spread(tell, range(len(some)))
             for symbols in (step for batch in told for step in batch):
                 writer = StackWriter()
-                for masses, known in symbols:
-                    writer.classes(masses, known)
+                for masses, truth in symbols:
+                    writer.classes(masses, truth)
                 writer.flush(stack)
                 bits += writer.bits
         return bits

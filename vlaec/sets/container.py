@@ -49,7 +49,7 @@ class Header:
     colour: bool
     lossy: bool
     model_id: bytes  # first 8 bytes of the SHA-256 of the weights
-    seed: int  # of what a lossy archive resamples, 32 bits
+    seed: int  # for resampling (lossy archives only), 32 bits
     crc: int  # see `checksum`
     version: int = VERSION
 
@@ -99,7 +99,7 @@ class Stack:
 class Archive:
     """A whole `.vlaa` file.
 
-    `steps`: of a lossy archive, one byte for each channel of z; `names`: of the images' files.
+    `steps`: one byte for each channel of z (lossy archives only); `names`: file names of images.
     """
 
     header: Header
@@ -130,12 +130,12 @@ class Info:
 
     @property
     def bits_per_dim(self) -> float:
-        """Of the whole file."""
+        """Bits per dimension of the whole file."""
         return 8 * self.total / self.header.values
 
     @property
     def net_bits_per_dim(self) -> float:
-        """Of the file without the initial bits."""
+        """Bits per dimension of the file without the initial bits."""
         return (8 * self.total - self.initial_bits) / self.header.values
 
 

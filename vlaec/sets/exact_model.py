@@ -87,10 +87,10 @@ class ExactPixels:
             hidden = self.condition.columns(features[:, some])
             if self.window is not None:
                 hidden += self.window.columns(window[:, some])
-            seen = np.empty_like(hidden)
+            inputs = np.empty_like(hidden)
             for layer in self.layers:
-                hidden += layer.columns(np.clip(hidden, 0, ACTIVATION_BOUND, out=seen))
-            out[:, some] = self.head.columns(np.clip(hidden, 0, ACTIVATION_BOUND, out=seen))
+                hidden += layer.columns(np.clip(hidden, 0, ACTIVATION_BOUND, out=inputs))
+            out[:, some] = self.head.columns(np.clip(hidden, 0, ACTIVATION_BOUND, out=inputs))
         return out
 
 

@@ -59,29 +59,29 @@ class ExactMade:
         """See `ExactSetPrior`."""
         images, size = z.shape
         *hidden_layers, last = self.layers
-        seen = np.empty((size, images))
+        context = np.empty((size, images))
         hidden = [np.empty((len(layer.bias), images)) for layer in hidden_layers]
 
         def step(index: int) -> Parameters:
             rows = np.array([index, size + index])
             if index:
-                seen[index - 1] = z[:, index - 1] / LATENT_UNIT
+                context[index - 1] = z[:, index - 1] / LATENT_UNIT
                 old, new = self.ready[index - 1], self.ready[index]
-                known = seen[:index]
+                inputs = context[:index]
                 for layer, units in zip(hidden_layers, hidden, strict=True):
-                    units[old:new] = relu(_product(layer, slice(old, new), known))
-                    known = units[:new]
+                    units[old:new] = relu(_product(layer, slice(old, new), inputs))
+                    inputs = units[:new]
             else:
-                known = seen[:0]
-            both = _product(last, rows, known) + _product(self.direct, rows, seen[:index])
+                inputs = context[:0]
+            both = _product(last, rows, inputs) + _product(self.direct, rows, context[:index])
             return as_gaussian(both[:1].T, both[1:].T)
 
         return step
 
 
-def _product(layer: ExactConv, rows: slice | np.ndarray, known: np.ndarray) -> np.ndarray:
+def _product(layer: ExactConv, rows: slice | np.ndarray, inputs: np.ndarray) -> np.ndarray:
     """Some outputs of a 1x1 layer, from its first inputs alone: [rows, N]."""
-    return to_grid(layer.weight[rows, : len(known)] @ known + layer.bias[rows])
+    return to_grid(layer.weight[rows, : len(inputs)] @ inputs + layer.bias[rows])
 
 
 class ExactGroups:
@@ -112,9 +112,9 @@ class ExactGroups:
         def step(index: int) -> Parameters:
             group = self.groups[index]
             planes = z.reshape(images, *self.shape)[:, : group.stop].transpose(1, 0, 2, 3)
-            seen = planes / LATENT_UNIT
-            seen[group.start :] *= self.even if group.parity else 0
-            out = self.networks[index](seen)[..., self._own(group)]  # [2 size, N, cells]
+            context = planes / LATENT_UNIT
+            context[group.start :] *= self.even if group.parity else 0
+            out = self.networks[index](context)[..., self._own(group)]  # [2 size, N, cells]
             first, second = out.transpose(1, 0, 2).reshape(images, 2, -1).transpose(1, 0, 2)
             return as_gaussian(first, second)
 

@@ -98,8 +98,8 @@ def _read_folder(folder: Path, colour: bool) -> ImageSet:
 def _read_picture(path: Path) -> Picture:
     """Raises BadImageError for what would be lost of how the picture looks."""
     if path.suffix.lower() not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise BadImageError(f"{path} is not a file that a picture can be restored to ({known})")
+        formats = ", ".join(SUFFIXES)
+        raise BadImageError(f"{path} is not a file that a picture can be restored to ({formats})")
     try:
         picture = images.read(read_bytes(str(path)))
     except BadImageError as error:

@@ -21,7 +21,7 @@ from .container import NOT_SENT
 
 # Steps are 4 SCALES[i]: from half a cell of z's grid to all of its range.
 STEPS = 4 * SCALES
-# Of a channel's posterior scale, by kind of images.
+# Share of a channel's posterior scale, by kind of images.
 STEP_OF_SCALE = {"binary": 1.25, "colour": math.sqrt(12)}
 # Nats per image below which a channel is not worth sending.
 LEAST_KL = 0.05
@@ -52,7 +52,7 @@ def quanta(steps: bytes, coder: SetCoder) -> np.ndarray:
     index = np.frombuffer(steps, np.uint8)
     sent = index != NOT_SENT
     if len(index) != coder.config.latent_channels or (index[sent] >= len(STEPS)).any():
-        raise BadFileError("damaged file: the steps are not those of the model's latent")
+        raise BadFileError("damaged file: the steps do not fit the model's latent")
     of_channels = np.where(sent, STEPS[np.where(sent, index, 0)], 0.0)
     return of_channels.repeat(coder.dimensions // max(len(index), 1))
 

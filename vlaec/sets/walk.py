@@ -75,18 +75,18 @@ class PixelWalk:
                 break
         stops = np.cumsum([len(step) for step in steps])
         for step, stop in zip(steps, stops, strict=True):
-            own = slice(stop - len(step), stop)
+            part = slice(stop - len(step), stop)
             yield [
-                (np.ascontiguousarray(masses[:, own]), np.ascontiguousarray(symbols[:, own]))
+                (np.ascontiguousarray(masses[:, part]), np.ascontiguousarray(symbols[:, part]))
                 for masses, symbols in pairs
             ]
 
     def paint(self, pixels: np.ndarray, values: np.ndarray) -> None:
         """Put values [N, C, n] at flat positions [n] where windows see them."""
-        seen = centre(values)
+        inputs = centre(values)
         if self.config.grey_context:
-            seen = to_grid((seen * np.array(GREY)[:, None]).sum(1, keepdims=True))
-        self._canvas[:, self._on_canvas(pixels)] = seen.transpose(1, 2, 0)
+            inputs = to_grid((inputs * np.array(GREY)[:, None]).sum(1, keepdims=True))
+        self._canvas[:, self._on_canvas(pixels)] = inputs.transpose(1, 2, 0)
 
     def _show(self, masses: np.ndarray) -> None:
         self.masses = masses.reshape(len(self.images), -1, masses.shape[-1])

@@ -65,25 +65,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     photo = commands.add_parser("photo", help="train a photo model")
-    photo.add_argument("--preset", choices=sorted(RECIPES), default="small")
-    photo.add_argument("--recipe", type=Path, help="a recipe.json in place of a preset's recipe")
     photo.add_argument("--data", type=Path, required=True, help="folder of photographs")
     photo.add_argument("--weights", type=Path, help="folder of the LPIPS weights")
-    photo.add_argument("--init", type=Path, help="a run whose EMA weights to start from")
-    _add_run_arguments(photo)
+    _add_run_arguments(photo, sorted(RECIPES), "small")
     photo.add_argument("--compile", action="store_true", help="use torch.compile (on GPUs)")
     photo.add_argument(
         "--peak-tflops", type=float, help="of one device at bfloat16: logs the share achieved"
     )
 
     small = commands.add_parser("set", help="train a model for sets of small images")
-    small.add_argument("--preset", choices=sorted(SET_RECIPES), default="mnist")
-    small.add_argument("--recipe", type=Path, help="a recipe.json in place of a preset's recipe")
     small.add_argument("--data", type=Path, required=True, help="folder with the set's files")
     small.add_argument("--dataset", choices=DATASETS, help="default: the recipe's")
     small.add_argument("--kl-target", type=float, help="soft free bits: nats per image")
-    small.add_argument("--init", type=Path, help="a run whose best weights to start from")
-    _add_run_arguments(small)
+    _add_run_arguments(small, sorted(SET_RECIPES), "mnist")
 
     out = commands.add_parser("export", help="make a model of a run's EMA weights")
     out.add_argument("run", type=Path)
@@ -115,8 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_arguments(command: argparse.ArgumentParser) -> None:
+def _add_run_arguments(command: argparse.ArgumentParser, presets: list[str], usual: str) -> None:
     """What every kind of run is told."""
+    command.add_argument("--preset", choices=presets, default=usual)
+    command.add_argument("--recipe", type=Path, help="a recipe.json in place of a preset's recipe")
+    command.add_argument("--init", type=Path, help="a run whose averaged weights to start from")
     budget = command.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="the whole budget, over all chunks")
     budget.add_argument("--steps", type=int, help="the same in steps: results can be repeated")

@@ -30,7 +30,7 @@ def export(
 ) -> Path:
     """Write `target`.safetensors and `target`.json from a run's EMA weights; returns the card.
 
-    Of a set model's run they are those with the best ELBO on the validation images. `qualities`
+    A set model gets the weights with the best ELBO on the validation images. `qualities`
     are the qualities that a photo model is for, 0 to 100; by default all that it was trained on.
 
     Raises:
@@ -84,7 +84,7 @@ def export(
 
 
 def _write_graphs(recipe: Recipe, tensors: dict[str, Tensor], weights: Path) -> dict[str, str]:
-    """What the codec runs besides the weights; SHA-256 by name."""
+    """What the codec runs in addition to the weights; SHA-256 by name."""
     from .onnx_export import write_graphs, write_preview  # need a package that training does not
 
     model = _filled(recipe, tensors)

@@ -107,8 +107,8 @@ def _known(model: PhotoVLAE, weights: Path) -> _Graph:
     z, mean, log_scale = (graph.input(n, channels) for n in ("z", "mean", "log_scale"))
     scale = graph.constant(LATENT_INPUT_SCALE)
     scaled = [graph.node("Mul", x, scale) for x in (z, mean)]
-    seen = graph.node("Concat", *scaled, log_scale, axis=1)
-    correction = graph.chain(seen, _children("residual_prediction", model.residual_prediction))
+    stacked = graph.node("Concat", *scaled, log_scale, axis=1)
+    correction = graph.chain(stacked, _children("residual_prediction", model.residual_prediction))
     correction = graph.node("Mul", graph.node("Tanh", correction), graph.constant(0.5))
     corrected = graph.node("Mul", graph.node("Add", z, correction), graph.gain("log_inverse_gain"))
     pictures, size = graph.node("Shape", z, end=1), graph.node("Shape", z, start=2)

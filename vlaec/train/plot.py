@@ -39,8 +39,8 @@ def plot(run: Path) -> Path:
     from matplotlib import pyplot
 
     rows = log.read(run / "log.jsonl")
-    known = PANELS | {name: name for name in TERMS if name not in PANELS}
-    panels = [(name, label) for name, label in known.items() if any(name in row for row in rows)]
+    every = PANELS | {name: name for name in TERMS if name not in PANELS}
+    panels = [(name, label) for name, label in every.items() if any(name in row for row in rows)]
     figure, axes = pyplot.subplots(len(panels), 1, figsize=(7, 2.2 * len(panels)), sharex=True)
     for axis, (name, label) in zip(axes, panels, strict=True):
         # Not every row has a validation.

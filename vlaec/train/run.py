@@ -146,7 +146,7 @@ class Run(ABC, Generic[AnySettings]):
         """What the meter says."""
 
     def _look(self) -> log.Row:
-        """What there is to report besides, as of a validation."""
+        """What else there is to report, such as a validation."""
         return {}
 
     _writes = True  # whether this process keeps the log and the checkpoint
@@ -209,8 +209,8 @@ class Run(ABC, Generic[AnySettings]):
         checkpoint.write(self.checkpoint, self._state())
 
     def _take_up(self, state: dict[str, Any], averages: dict[str, Tensor]) -> bool:
-        """Go on from a checkpoint, whole or packed (see `vlaec.train.export.pack`): of the latter,
-        which this is not, the weights are the averages."""
+        """Go on from a checkpoint, whole or packed (see `vlaec.train.export.pack`): the
+        latter holds averages alone, which become the weights. True for a whole one."""
         self.step, self.elapsed = state["step"], state["elapsed"]
         if "optimiser" not in state:
             self._begin_with(averages)
@@ -221,6 +221,6 @@ class Run(ABC, Generic[AnySettings]):
         self._network.load_state_dict(state["model"])
         self.warm_from = state.get("warm_from", 0)
         # The moments are the checkpoint's, the settings this program's.
-        own = self.optimiser.state_dict()
-        self.optimiser.load_state_dict(state["optimiser"] | {"param_groups": own["param_groups"]})
+        fresh = self.optimiser.state_dict()
+        self.optimiser.load_state_dict(state["optimiser"] | {"param_groups": fresh["param_groups"]})
         return True

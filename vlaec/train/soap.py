@@ -123,7 +123,7 @@ class _Stack:
         self.second.lerp_(rotated.square(), share(1 - beta2))
         scale = (self.second / (1 - beta2**step)).sqrt_().add_(group["eps"])
         update = self.first / scale
-        # The second moments of a basis that has just moved are those of another: no leaps then.
+        # The second moments of a basis that has just moved belong to another: no leaps then.
         size = update.flatten(1).square().mean(1).sqrt()
         factor = (UPDATE_BOUND / size).clamp(max=1)
         if sound is not None:
@@ -133,8 +133,8 @@ class _Stack:
             update = _rotate(update, [b.mT for b in self.bases])
         torch._foreach_add_(self.targets, list(update), alpha=-group["lr"] / (1 - beta1**step))
         if self.rotates and step % MEASURE_EVERY == 0:
-            for covariance, seen in zip(self.covariances, _covariances(gradient), strict=True):
-                covariance.lerp_(seen, share(1 - group["memory"]))
+            for covariance, latest in zip(self.covariances, _covariances(gradient), strict=True):
+                covariance.lerp_(latest, share(1 - group["memory"]))
             if step % group["refresh"] == 0:
                 self._refresh()
 

@@ -45,8 +45,8 @@ class Discriminator(nn.Module):
 
     def forward(self, picture: Tensor, mean: Tensor) -> Tensor:
         """[N, 1, H / 4, W / 4] of pictures [N, 3, H, W] and the receiver's means of them."""
-        seen = torch.cat([RESIDUAL_SCALE * (picture - mean), 2 * mean - 1], 1)
-        verdict: Tensor = self.layers(seen.contiguous(memory_format=torch.channels_last))
+        planes = torch.cat([RESIDUAL_SCALE * (picture - mean), 2 * mean - 1], 1)
+        verdict: Tensor = self.layers(planes.contiguous(memory_format=torch.channels_last))
         return verdict.float()
 
 

@@ -138,7 +138,7 @@ def _loss_and_gradient(model: PhotoVLAE, x: Tensor) -> tuple[float, Tensor]:
             features = prior.features(q_mean, levels, *z.shape[2:])
             mean, log_scale = prior.conditionals(z, features, levels)
             bits = gaussian_bits(z, mean, log_scale.exp()).flatten(1).sum(1)
-        picture = model.mean(model.synthesis.trunk(model.known(z, mean, log_scale, levels)))
+        picture = model.mean(model.synthesis.trunk(model.code(z, mean, log_scale, levels)))
         mse = ((picture - x) * 255).square().flatten(1).mean(1)
         span = math.log(model.config.lambda_max / model.config.lambda_min)
         weight = model.config.lambda_min * torch.exp(level * span)

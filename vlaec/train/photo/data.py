@@ -25,14 +25,14 @@ def photo_paths(folder: Path, held_out: bool) -> list[Path]:
     Raises:
         FileNotFoundError: there is none.
     """
-    found = sorted(p for p in folder.rglob("*") if is_picture(p))
+    pictures = sorted(p for p in folder.rglob("*") if is_picture(p))
     if (folder / HELD_OUT_FOLDER).is_dir():
-        chosen = [p for p in found if (p.parent.name == HELD_OUT_FOLDER) == held_out]
+        members = [p for p in pictures if (p.parent.name == HELD_OUT_FOLDER) == held_out]
     else:
-        chosen = [p for i, p in enumerate(found) if (i % HOLD_OUT == 0) == held_out]
-    if not chosen:
+        members = [p for i, p in enumerate(pictures) if (i % HOLD_OUT == 0) == held_out]
+    if not members:
         raise FileNotFoundError(f"no photographs in {folder}")
-    return chosen
+    return members
 
 
 class PhotoSet:

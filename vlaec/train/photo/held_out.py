@@ -46,7 +46,7 @@ def held_out_crops(folder: Path) -> Tensor:
 def rows(trainer: Trainer, crops: Tensor, texture: bool) -> list[Row]:
     """Rate, fidelity and J = rate + lambda * distortion of the averaged weights by level; of the
     texture LPIPS as well, where the trainer has the network."""
-    found = []
+    results = []
     random = torch.Generator(trainer.device)
     with _averaged(trainer), torch.no_grad(), trainer.machine.autocast():
         for level in LEVELS:
@@ -59,8 +59,8 @@ def rows(trainer: Trainer, crops: Tensor, texture: bool) -> list[Row]:
             means = {n: float(torch.cat([part[n] for part in parts]).mean()) for n in names}
             weight = trainer.recipe.model.rate_weight(level)
             loss = means["mse"] + DISSIMILARITY * (1 - means["ms_ssim"])
-            found.append({"level": level, "J": means["bpp"] + weight * loss} | means)
-    return found
+            results.append({"level": level, "J": means["bpp"] + weight * loss} | means)
+    return results
 
 
 def _measures(
@@ -72,15 +72,15 @@ def _measures(
     x = x.contiguous(memory_format=torch.channels_last)
     out = model(x, level, model.draw_noise(x, random))
     mean = out.mean.clamp(0, 1)
-    found = {
+    results = {
         "bpp": (out.prior.latent_bits + out.prior.hyper_bits) / (x.shape[2] * x.shape[3]),
         "mse": ((mean - x) * 255).square().flatten(1).mean(1),
         "ms_ssim": ms_ssim(mean, x),
     }
     if judges.lpips is not None:
-        found["lpips"] = judges.lpips(x, mean)
+        results["lpips"] = judges.lpips(x, mean)
     if texture:
-        detail, features = model.texture(model.texture_synthesis.trunk(out.known))
+        detail, features = model.texture(model.texture_synthesis.trunk(out.code))
         sampler = trainer.objective.texture
         shape = (len(x), *features.shape[2:])
         picture, again = (
@@ -88,22 +88,22 @@ def _measures(
             for noise in [sampler.sampling_noise(shape, random) for _ in range(2)]
         )
         grey = 255.0
-        found["texture_rms"] = grey * _rms(picture - mean)
-        found["chance"] = _rms(picture - again) / 2**0.5 / _rms(picture - mean).clamp_min(1e-9)
+        results["texture_rms"] = grey * _rms(picture - mean)
+        results["chance"] = _rms(picture - again) / 2**0.5 / _rms(picture - mean).clamp_min(1e-9)
         if judges.lpips is not None:
-            found["texture_lpips"] = judges.lpips(x, picture)
-    return {name: value.float().cpu() for name, value in found.items()}
+            results["texture_lpips"] = judges.lpips(x, picture)
+    return {name: value.float().cpu() for name, value in results.items()}
 
 
 def _rms(x: Tensor) -> Tensor:
     return x.float().square().flatten(1).mean(1).sqrt()
 
 
-def table(found: list[Row]) -> str:
+def table(results: list[Row]) -> str:
     """Rows as lines of text."""
-    names = list(found[0])
+    names = list(results[0])
     lines = ["  ".join(f"{name:>12}" for name in names)]
-    lines += ["  ".join(f"{row[name]:12.4f}" for name in names) for row in found]
+    lines += ["  ".join(f"{row[name]:12.4f}" for name in names) for row in results]
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ class Losses(NamedTuple):
 
     total: Tensor  # what is minimised: rate + distortion, and each term times its weight
     terms: dict[str, Tensor]  # by their names in `terms.TERMS`
-    measures: dict[str, Tensor]  # what the log shows besides: see `Objective.forward`
+    measures: dict[str, Tensor]  # what else the log shows: see `Objective.forward`
 
 
 class Objective(nn.Module):
@@ -59,10 +59,10 @@ class Objective(nn.Module):
             total, terms, measures = self._structure(x, level, out, structure)
         if corner is not None:
             some = slice((structure and recipe.texture_crops) or len(x))
-            known = out.known[some]
+            code = out.code[some]
             # The same numbers, which pass on a share of their gradient.
-            known = known.lerp(known.detach(), 1 - recipe.encoder_share)
-            detail, features = self.model.texture(self.model.texture_synthesis.trunk(known))
+            code = code.lerp(code.detach(), 1 - recipe.encoder_share)
+            detail, features = self.model.texture(self.model.texture_synthesis.trunk(code))
             rows, columns = (slice(c, c + recipe.texture_crop) for c in corner)
             parts = (x[some], out.mean[some], detail, features)
             square = [t[:, :, rows, columns] for t in parts]

@@ -65,7 +65,7 @@ class Recipe(Settings):
     # The noise of each crop's sample is enlarged by up to this, mostly by little: a sampler that is
     # never trained above the temperature of decoding breaks out there.
     heat: float = 1.0
-    # Weight of every loss besides rate and MSE, by its name in `terms.TERMS`.
+    # Weight of every loss but rate and MSE, by its name in `terms.TERMS`.
     weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     # Weights that are others in stage C.
     last_weights: dict[str, float] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Recipe(Settings):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """As of any settings; also of older recipes."""
+        """Inverse of `to_dict`; older recipes are read, too."""
         return super().from_dict(_by_name(values))
 
 
@@ -224,7 +224,7 @@ RECIPES: dict[str, Recipe] = {
         texture_crops=16,
         encoder_share=1.0,
         heat=1.25,
-        # Three times as much as alone: the encoder hears the eye's losses beside the rate.
+        # Three times as much as alone: the encoder hears the losses on texture and the rate.
         weights={name: 3 * weight for name, weight in _SAMPLED.items()} | {"ms_ssim": 1000.0},
         crops={"maps": 16},
         jacobi_steps=12,

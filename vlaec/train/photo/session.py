@@ -196,9 +196,9 @@ class Session:
     def _table(self, trainer: Trainer, crops: torch.Tensor, when: str) -> None:
         def show() -> None:
             texture = self.args.stage == "bc" and when == "after"
-            found = held_out.rows(trainer, crops, texture)
-            say(f"{len(crops)} held-out crops, {when}:\n{held_out.table(found)}")
-            (self.args.out / f"table-{when}.json").write_text(json.dumps(found, indent=1) + "\n")
+            results = held_out.rows(trainer, crops, texture)
+            say(f"{len(crops)} held-out crops, {when}:\n{held_out.table(results)}")
+            (self.args.out / f"table-{when}.json").write_text(json.dumps(results, indent=1) + "\n")
 
         self._attempt("table", show)
 

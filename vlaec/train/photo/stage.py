@@ -54,10 +54,10 @@ def stage(folder: Path, target: Path, first: list[str], then: list[str], most: i
         for i, data in enumerate(_validation(held_out)):
             add(f"{HELD_OUT_FOLDER}/{i:02}.webp", data)
         for group in (first, then):
-            chosen = [p for p in training if p.parent.name in group]
-            order = np.random.default_rng(0).permutation(len(chosen))
+            members = [p for p in training if p.parent.name in group]
+            order = np.random.default_rng(0).permutation(len(members))
             with ThreadPoolExecutor() as pool:
-                paths = [chosen[i] for i in order]
+                paths = [members[i] for i in order]
                 for path, data in zip(paths, pool.map(_reduced, paths), strict=True):
                     count += add(f"{path.parent.name}/{path.stem}.webp", data)
     return count
@@ -80,15 +80,15 @@ def _webp(image: Image.Image, **how: int | bool) -> bytes:
 
 def _validation(paths: Iterable[Path]) -> list[bytes]:
     """Crops from the middles of photographs that are large enough."""
-    found: list[bytes] = []
+    crops: list[bytes] = []
     side = round(CROP / CROP_SCALE)
     for path in paths:
         with Image.open(path) as image:
-            if min(image.size) < CROP or len(found) == CROPS:
+            if min(image.size) < CROP or len(crops) == CROPS:
                 continue
             whole = side if min(image.size) >= side else CROP
             left, top = ((length - whole) // 2 for length in image.size)
             crop = image.convert("RGB").crop((left, top, left + whole, top + whole))
         small = crop.resize((CROP, CROP), Image.Resampling.LANCZOS)
-        found.append(_webp(small, lossless=True))
-    return found
+        crops.append(_webp(small, lossless=True))
+    return crops

@@ -47,10 +47,10 @@ def start_from_components(model: PhotoVLAE, crops: Tensor, random: torch.Generat
     _centre(model.to_latent, latent, NOISE / 3, random)
 
     entry = _conv(trunk, 0)
-    known = torch.zeros_like(entry.weight[:, :, 1, 1])  # [w16, C + levels]
-    known[:, : len(latent)] = latent.T
-    known[:, len(latent) :].normal_(std=0.01, generator=random)
-    _centre(entry, known, NOISE, random)
+    inputs = torch.zeros_like(entry.weight[:, :, 1, 1])  # [w16, C + levels]
+    inputs[:, : len(latent)] = latent.T
+    inputs[:, len(latent) :].normal_(std=0.01, generator=random)
+    _centre(entry, inputs, NOISE, random)
     ups = _conv(trunk, 2, 0), _conv(trunk, 4, 0)
     for up, basis in zip(ups, reversed(blocks), strict=True):
         _centre(up, basis.T, NOISE / 3, random)

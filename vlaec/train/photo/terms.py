@@ -47,7 +47,7 @@ class TextureScene:
     maps: SceneMaps | None = None
 
     def first(self, n: int) -> TextureScene:
-        """The same of the first `n` crops (0: of all)."""
+        """The scene of the first `n` crops, or of all for 0."""
         if not n:
             return self
         return replace(self, target=self.target[:n], mean=self.mean[:n], texture=self.texture[:n])

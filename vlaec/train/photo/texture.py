@@ -17,7 +17,7 @@ class TextureNoise(NamedTuple):
     """The randomness of one step."""
 
     sampling: SamplingNoise  # of every sample
-    own: Tensor  # [N, 1, S, S]: where contexts of the likelihood are samples
+    resampled: Tensor  # [N, 1, S, S]: where contexts of the likelihood are samples
 
 
 class TextureLoss(nn.Module):
@@ -37,8 +37,8 @@ class TextureLoss(nn.Module):
         n, _, height, width = features.shape
         _, some = self._samples(n, last)
         share = 0.7 * torch.rand(n, 1, 1, 1, generator=random, device=random.device)
-        own = torch.rand(n, 1, height, width, generator=random, device=random.device) < share
-        return TextureNoise(self.sampling_noise((n + some, height, width), random), own)
+        resampled = torch.rand(n, 1, height, width, generator=random, device=random.device) < share
+        return TextureNoise(self.sampling_noise((n + some, height, width), random), resampled)
 
     def sampling_noise(self, shape: tuple[int, int, int], random: torch.Generator) -> SamplingNoise:
         """Noise for samples of `shape` (N, H, W), each heated as the recipe says."""
@@ -85,7 +85,7 @@ class TextureLoss(nn.Module):
             shown = slice(recipe.crops.get("nll", 0) or n)
             scene.bits = self.likelihood(
                 (target - likely.detach())[shown],
-                torch.where(noise.own, samples[:n], target - likely).detach()[shown],
+                torch.where(noise.resampled, samples[:n], target - likely).detach()[shown],
                 features[shown],
             )
         if any(ON_TEXTURE[name].judge == "maps" for name in names):

@@ -94,7 +94,7 @@ class Trainer(Run[Recipe]):
         """
         complete = deepened(self.model, weights)
         if {k: v.shape for k, v in complete.items()} != {k: v.shape for k, v in self.ema.items()}:
-            raise ValueError("the weights to start from are those of another model")
+            raise ValueError("the weights to start from belong to another model")
         self._begin_with(complete)
 
     def _start_from_components(self) -> None:

@@ -195,8 +195,8 @@ DATASETS = tuple(READERS)
 
 def _find(folder: Path, name: str) -> Path | None:
     """The file of this name that is nearest below `folder`."""
-    found = sorted(folder.rglob(name), key=lambda path: (len(path.parts), path))
-    return found[0] if found else None
+    paths = sorted(folder.rglob(name), key=lambda path: (len(path.parts), path))
+    return paths[0] if paths else None
 
 
 def _require(folder: Path, name: str) -> Path:
@@ -282,7 +282,7 @@ def _cifar_binary(path: Path, _part: int | None) -> Batch:
 
 
 def _cifar_png(path: Path, part: int | None) -> Batch:
-    """Labels are next to the pictures in JSON, those of the training set in one file."""
+    """Labels are next to the pictures in JSON, all of the training set in one file."""
     with Image.open(path) as picture:
         images = np.asarray(picture.convert("RGB"))
     if images.shape[1] != CIFAR_SIDE**2:

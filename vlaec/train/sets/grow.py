@@ -62,13 +62,13 @@ def _corner(target: Tensor, source: Tensor) -> None:
 def _window(target: Tensor, source: Tensor, old: SetConfig, new: SetConfig) -> None:
     """Weights [hidden, neighbours * seen, 1, 1] by the neighbours' places; 0 for new ones."""
     places = [window_offsets(c.receptive_field) for c in (old, new)]
-    seen = source.shape[1] // len(places[0])
+    inputs = source.shape[1] // len(places[0])
     target[: len(source)] = 0
     for index, place in enumerate(places[1]):
         if place in places[0]:
             at = places[0].index(place)
-            target[: len(source), index * seen : (index + 1) * seen] = source[
-                :, at * seen : (at + 1) * seen
+            target[: len(source), index * inputs : (index + 1) * inputs] = source[
+                :, at * inputs : (at + 1) * inputs
             ]
 
 

@@ -41,7 +41,7 @@ class Job:
     """One model's training."""
 
     recipe: SetRecipe
-    # Of all seconds: small sets are learned by heart long before the others are learned.
+    # Share of all seconds: small sets are learned by heart long before the others are learned.
     share: float = 1.0
     compiled: bool = False  # worth its time where the PixelCNN is most of the work
 

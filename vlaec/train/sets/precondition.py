@@ -39,7 +39,7 @@ class Differences(nn.Module):
 def precondition(cnn: SetPixelCNN) -> None:
     """Let training see the window of colour images as differences; its function is unchanged."""
     if cnn.window is not None and not cnn.binary:
-        matrix = differences(cnn.offsets, cnn.seen)
+        matrix = differences(cnn.offsets, cnn.inputs)
         parametrize.register_parametrization(cnn.window, "weight", Differences(matrix))
 
 

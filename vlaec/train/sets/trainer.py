@@ -65,8 +65,8 @@ class SetTrainer(Run[SetRecipe]):
         self.kl_weight = torch.ones((), device=self.device)
         self.sums = torch.zeros(2, device=self.device)  # of KL and log-likelihood, for the log
         size = min(recipe.batch, len(self.train_images))
-        self.chosen = torch.zeros(size, dtype=torch.int64, device=self.device)
-        self.order, self.order_epoch = self.chosen, -1
+        self.indices = torch.zeros(size, dtype=torch.int64, device=self.device)
+        self.order, self.order_epoch = self.indices, -1
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
             lr=self.rate,
@@ -194,17 +194,17 @@ class SetTrainer(Run[SetRecipe]):
 
     def _choose(self) -> None:
         """The step's images, as indices: each image once per epoch."""
-        size = len(self.chosen)
+        size = len(self.indices)
         epoch, place = divmod(self.step, len(self.train_images) // size)
         if epoch != self.order_epoch:
             random = np.random.default_rng((self.recipe.seed, 0, epoch))
             order = torch.from_numpy(random.permutation(len(self.train_images)))
             self.order, self.order_epoch = order.to(self.device), epoch
-        self.chosen.copy_(self.order[place * size : (place + 1) * size])
+        self.indices.copy_(self.order[place * size : (place + 1) * size])
 
     def _batch(self) -> Tensor:
         """The chosen images [batch, C, H, W] in [0, 1], varied."""
-        x = self._as_input(self.train_images[self.chosen])
+        x = self._as_input(self.train_images[self.indices])
         if self.recipe.flips:
             flipped = self._uniform((len(x), 1, 1, 1)) < 0.5
             x = torch.where(flipped, x.flip(3), x)
@@ -223,7 +223,7 @@ class SetTrainer(Run[SetRecipe]):
         planes = tensor[:, None] if tensor.dim() == 3 else tensor.permute(0, 3, 1, 2)
         wanted = (config.channels, config.height, config.width)
         if tuple(planes.shape[1:]) != wanted:
-            raise ValueError(f"images are {tuple(planes.shape[1:])}, those of the model {wanted}")
+            raise ValueError(f"images are {tuple(planes.shape[1:])}, the model's {wanted}")
         return planes.to(self.device, memory_format=torch.channels_last)
 
     def _as_input(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a file says besides its pixels, collected while it is scanned."""
+"""What a file says apart from its pixels, collected while it is scanned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Found:
+class Findings:
     """Result of a scan.
 
     `pixels`: the file as the decoder of pixels is to read it; `metadata`: blocks by the names of
