@@ -18,8 +18,15 @@ from vlaec import rate
 from vlaec.options import CompressOptions
 from vlaec.target import METRICS, Target, parse_size
 
-SIZES = {"40000": 40000, "40k": 40000, "40K": 40000, "40kB": 40000, "1.5M": 1500000}
-SIZES |= {"40Ki": 40960, "1Mi": 1048576, " 7 ": 7}
+SIZES = {
+    "40000": 40000,
+    "40k": 40000,
+    "40K": 40000,
+    "40kB": 40000,
+    "1.5M": 1500000,
+    "2G": 2 * 10**9,
+}
+SIZES |= {"40Ki": 40960, "1Mi": 1048576, "1Gi": 2**30, "2G": 2 * 10**9, " 7 ": 7}
 
 
 @pytest.mark.parametrize(("text", "size"), SIZES.items())
@@ -27,7 +34,7 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "k", "40g", "0", "-3", "nan", "inf", "1e30", "4 0", "40kk"])
+@pytest.mark.parametrize("text", ["", "k", "40t", "0", "-3", "nan", "inf", "1e30", "4 0", "40kk"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(vlaec.UsageError, match="is no size"):
         parse_size(text)

@@ -82,16 +82,16 @@ def _scope(summary: Summary) -> str:
 def markdown(summary: Summary, command: str) -> str:
     """The summary for a README or an issue."""
     parts = [f"# Codecs on {summary.dataset}\n", *(f"{s}\n" for s in verdict(summary))]
-    if found := problems(summary):
+    if sentences := problems(summary):
         parts.append("## Not measured as asked\n")
-        parts.append("\n".join(f"- {problem}" for problem in found) + "\n")
+        parts.append("\n".join(f"- {problem}" for problem in sentences) + "\n")
     parts += [f"{_scope(summary)}.\n", f"    {command}\n"]
     parts += [as_markdown(table) for table in all_tables(summary)]
     parts.append("## Versions\n")
     parts.append("\n".join(f"- {row}: {version}" for row, version in summary.versions.items()))
-    if found := limits(summary):
+    if sentences := limits(summary):
         parts.append("\n## Limits of the comparison\n")
-        parts.append("\n".join(f"- {text}" for text in found))
+        parts.append("\n".join(f"- {text}" for text in sentences))
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -34,16 +34,16 @@ def check_header(data: bytes, magic: bytes, newest: int, size: int, suffix: str)
     if not data.startswith(magic[: len(data)]):
         raise BadFileError(f"not a {suffix} file")
     # Before the CRC: its place may depend on the version.
-    found = data[len(magic)] if len(data) > len(magic) else newest
-    if found > newest:
-        raise BadFileError(f"the file has format version {found} and needs a newer vlaec")
-    if found < 1:
-        raise BadFileError(f"damaged file: there is no format version {found}")
+    version = data[len(magic)] if len(data) > len(magic) else newest
+    if version > newest:
+        raise BadFileError(f"the file has format version {version} and needs a newer vlaec")
+    if version < 1:
+        raise BadFileError(f"damaged file: there is no format version {version}")
     if len(data) < size + CRC_SIZE:
         raise BadFileError("truncated file: it ends within the header")
     if zlib.crc32(data[:size]) != _CRC.unpack_from(data, size)[0]:
         raise BadFileError("damaged file: the header's checksum is wrong")
-    return found
+    return version
 
 
 def write_chunk(kind: bytes, payload: bytes) -> bytes:
