@@ -227,6 +227,6 @@ def make_measure(metric: str, original: Picture) -> Callable[[Picture], float]:
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two pictures [H, W, 3] uint8, in dB."""
+    """PSNR of two pictures [H, W, 3] uint8, in dB."""
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return 10 * math.log10(255**2 / max(error, 1e-9))

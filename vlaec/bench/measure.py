@@ -176,7 +176,7 @@ def _torch_threads(task: Task) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _picture(data: bytes) -> np.ndarray:
-    """The same array for the same file, so that the metrics keep what they know of it."""
+    """A picture as an array, one for each file: the metrics keep features of it."""
     from ..images import read
 
     return np.ascontiguousarray(read(io.BytesIO(data)).rgb)

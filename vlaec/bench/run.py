@@ -160,7 +160,7 @@ class _Run:
                 self.progress(1)
 
     def sort(self) -> None:
-        """The same order, whatever finished first."""
+        """Put records into one order, whatever finished first."""
         rows = [row for codec in self.codecs.values() for row in codec.decoders()]
         order = {row: place for place, row in enumerate(rows)}
         self.outcome.records.sort(key=lambda r: (r.image, order[r.codec], r.bytes, r.level))

@@ -95,7 +95,7 @@ def describing(tags: Image.Exif) -> bytes | None:
 
 
 def described_tags(block: bytes) -> dict[int, Any]:
-    """Those tags of a block, directories as mappings. Raises ValueError for a damaged block."""
+    """Described tags of a block, directories as mappings. Raises ValueError for a damaged block."""
     tags = parse(block)
     if tags is None:
         raise ValueError("bad EXIF")

@@ -26,7 +26,7 @@ class Findings:
             self.dropped.append(name)
 
     def drop_resolution(self, x: float, y: float) -> None:
-        """The same for pixels per inch, unless programs write them unasked."""
+        """Say that pixels per inch are not kept, unless programs write them unasked."""
         if (round(x), round(y)) not in ((72, 72), (96, 96), (1, 1), (0, 0)):
             self.drop(f"resolution ({x:.0f} x {y:.0f} per inch)")
 

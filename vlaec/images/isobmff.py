@@ -51,7 +51,7 @@ def scan_heif(data: bytes) -> tuple[Findings, int]:
 
 
 def scan_jp2(data: bytes) -> tuple[Findings, int]:
-    """The same for JPEG 2000."""
+    """Findings and bits per channel of JPEG 2000."""
     findings, depth = Findings(data), 8
     for kind, start, end in boxes(data):
         if kind == b"jp2h":

@@ -1,7 +1,7 @@
 """Pictures in: from files, and from Pillow images of the API's callers.
 
-Every format is scanned for what it says apart from its pixels; Pillow decodes the pixels. What cannot
-be kept is named in the picture's `dropped`, what was converted in its `notes`.
+Every format is scanned for what it says apart from its pixels; Pillow decodes the pixels. What
+cannot be kept is named in the picture's `dropped`, what was converted in its `notes`.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ class PhotoVLAE(nn.Module):
         return self.latent(self.analysis(x - 0.5), levels)
 
     def latent(self, trunk: Tensor, levels: Tensor) -> Tensor:
-        """The same from the output of `analysis`, [N, widths[2], h, w]."""
+        """Latent before rounding, from the output of `analysis`, [N, widths[2], h, w]."""
         with torch.autocast(trunk.device.type, enabled=False):
             y: Tensor = self.to_latent(trunk.float())
             gain = (levels @ self.log_gain).exp()[:, :, None, None]
@@ -175,7 +175,7 @@ class PhotoVLAE(nn.Module):
         return picture
 
     def texture(self, trunk: Tensor) -> Texture:
-        """The same for `texture_synthesis.trunk`: detail and features."""
+        """Detail and features of the output of `texture_synthesis.trunk`."""
         full = self.texture_synthesis.full(trunk)
         with torch.autocast(trunk.device.type, enabled=False):
             detail: Tensor = self.to_detail(torch.relu(full.float()))

@@ -92,7 +92,7 @@ class PixelWalk:
         self.masses = masses.reshape(len(self.images), -1, masses.shape[-1])
 
     def _distributions(self, pixels: np.ndarray) -> Distributions:
-        """Of pixels at flat positions [n], image by image: M = N * n."""
+        """Distributions of pixels at flat positions [n], image by image: M = N * n."""
         # Taps before channels, as `gather_window` orders them.
         taps = self._taps[:, None] + self._on_canvas(pixels)
         window = self._canvas[:, taps].swapaxes(0, 1)  # [taps, C, n, N]

@@ -51,7 +51,7 @@ def write_graphs(model: PhotoVLAE, weights: Path) -> dict[str, str]:
 
 
 def write_preview(model: PhotoVLAE, weights: Path) -> dict[str, str]:
-    """The same for the graph `preview`, which is fitted and holds its own weights."""
+    """Write the graph `preview`, which is fitted and holds its own weights; SHA-256 by name."""
     layer = fit_preview(model)
     assert layer.bias is not None
     graph = _Graph(model, weights, "preview", STRIDE)

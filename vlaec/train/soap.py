@@ -205,13 +205,13 @@ def cholesky_qr(covariance: Tensor, basis: Tensor) -> Tensor:
 
 
 def _covariances(gradient: Tensor) -> list[Tensor]:
-    """Of gradients [B, O, K, I]: [B, O, O] and [B, I, I]."""
+    """Covariances [B, O, O] and [B, I, I] of gradients [B, O, K, I]."""
     rows, columns = gradient.flatten(2), gradient.flatten(1, 2)
     return [rows @ rows.mT, columns.mT @ columns]
 
 
 def _eigenvectors(covariance: Tensor) -> Tensor:
-    """Of [B, D, D], which may have little rank; in float64, where that does no harm."""
+    """Eigenvectors of [B, D, D], which may have little rank: in float64, where that is harmless."""
     c = covariance.double().cpu()
     c = c / c.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)[:, None, None]
     c.diagonal(dim1=1, dim2=2).add_(1e-6)

@@ -106,7 +106,7 @@ class Recipe(Settings):
         return used if last else {n: w for n, w in used.items() if not TERMS[n].last}
 
     def weighted(self, **weights: float) -> Recipe:
-        """The same with some weights changed."""
+        """A copy with some weights changed."""
         return replace(self, weights=self.weights | weights)
 
     @property
