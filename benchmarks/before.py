@@ -116,7 +116,7 @@ def main() -> None:
     }
     result = {
         "command": command("before", ["OLD", *sys.argv[2:]]),
-        "machine": machine(),
+        "machine": {**machine(), "threads": 1},
         "picture": "768x512",
         "images": args.images,
         "bytes of file and archive": sizes,
