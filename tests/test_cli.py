@@ -375,7 +375,7 @@ def test_no_traceback_reaches_the_user(
     code: int,
     message: str,
 ) -> None:
-    def fail(*_: object) -> bytes:
+    def fail(*_: object, **__: object) -> bytes:
         raise error
 
     monkeypatch.setattr(codec, "encode", fail)
@@ -390,9 +390,9 @@ def test_output_that_appears_meanwhile_stays(
 ) -> None:
     encode = codec.encode
 
-    def slow(*arguments: Any) -> bytes:
+    def slow(*arguments: Any, **options: Any) -> bytes:
         Path("photo.vlae").write_bytes(b"another's")
-        return encode(*arguments)
+        return encode(*arguments, **options)
 
     monkeypatch.setattr(codec, "encode", slow)
     assert_fails(run("compress", picture), 2, "exists")
