@@ -45,6 +45,15 @@ def test_more_bytes_give_more_quality(specification: str) -> None:
     assert files[1] == codec.encode(image, codec.levels[-1])
 
 
+@pytest.mark.parametrize("specification", LOSSY)
+def test_limits_are_levels(specification: str) -> None:
+    """A search for a size tries them."""
+    skip_if_missing(specification)
+    codec, image = make_codec(specification), scene()
+    smallest, largest = (len(codec.encode(image, level)) for level in codec.limits)
+    assert smallest < largest
+
+
 @pytest.mark.parametrize("specification", LOSSLESS)
 def test_lossless_codecs_are(specification: str) -> None:
     skip_if_missing(specification)

@@ -24,7 +24,10 @@ from vlaec.bench.search import match_rate
 from vlaec.cli.bench import IncompleteError, bench
 from vlaec.errors import UsageError
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "chromium-headless-shell"))),
+    None,
+)
 
 
 def scene(seed: int, side: int = 176) -> np.ndarray:

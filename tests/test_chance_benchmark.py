@@ -12,6 +12,7 @@ from PIL import Image
 import vlaec
 from benchmarks.chance import __main__ as benchmark
 from benchmarks.chance import samples
+from benchmarks.figure import around
 from benchmarks.texture import octaves
 
 
@@ -88,3 +89,13 @@ def test_the_page(data_dir: Path, tmp_path: Path) -> None:
     assert rows["before"]["chance"]["share"] == 0 < rows["now"]["chance"]["share"]
     assert (tmp_path / "README.md").read_text().count("| now") >= 2
     assert len(list((tmp_path / "keep").iterdir())) == 2
+
+
+def test_a_region_holds_the_square_that_is_shown() -> None:
+    image = np.arange(90 * 120 * 3, dtype=np.uint32).reshape(90, 120, 3)
+    for x, y in ((0, 0), (50, 30), (100, 70)):
+        part, left, top = around(image, x, y, side=20, region=64)
+        assert part.shape == (64, 64, 3)
+        assert np.array_equal(part[top : top + 20, left : left + 20], image[y : y + 20, x : x + 20])
+    whole, left, top = around(image, 50, 30, side=20, region=1 << 20)
+    assert whole.shape == image.shape and (left, top) == (50, 30)

@@ -20,10 +20,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import Result, write
+from benchmarks.rivals import rival
 from benchmarks.texture import octaves
-from vlaec.bench.codecs import make_codec
 from vlaec.bench.metrics import PAIRS, load_patch_features
-from vlaec.bench.search import bits_per_pixel, match_rate
 from vlaec.metrics.perceptual import frechet_distance
 
 from .page import page
@@ -99,22 +98,6 @@ def _missing(original: np.ndarray, arrays: Mapping[str, np.ndarray]) -> Result:
         "missing_chroma": octaves.chroma(lacking),
         "texture_chroma": octaves.chroma(texture),
     }
-
-
-def rival(
-    name: str, original: np.ndarray, rate: float, files: dict[float, bytes], kept: Path
-) -> tuple[np.ndarray, float]:
-    """Picture and rate of another codec's file of equal size; made once, then read from `kept`."""
-    if kept.exists():
-        with np.load(kept) as found:
-            return found["picture"], float(found["bpp"])
-    codec = make_codec(name)
-    level, data = match_rate(codec, original, rate, files=files)
-    files[level] = data
-    picture, bpp = codec.decoders()[name](data, 1), bits_per_pixel(data, original)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(kept, bpp=bpp, picture=picture)
-    return picture, bpp
 
 
 def _means(rows: Mapping[str, list[Result]], originals: list[np.ndarray]) -> Result:

@@ -143,7 +143,7 @@ class Avif(_Pillow):
     def __init__(self, option: str | None = None) -> None:
         self.name = f"avif:{option}" if option else "avif"
         self.levels = (5, 10, 20, 30, 42, 54, 65) if option == "best" else (10, 20, 30, 42, 54, 65)
-        self.limits = (0, 100)
+        self.limits = (0, 99)  # 100 is lossless, which `tune=iq` is not for
         self.speed = 3 if option == "best" else 6
         sampling = "420" if option == "best" else option
         self.subsampling = _subsampling("avif", sampling, "444")
