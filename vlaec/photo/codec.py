@@ -41,17 +41,10 @@ def encode(
     progress: Progress | None = None,
     **how: Any,
 ) -> bytes:
-    """A picture as a `.vlae` file.
+    """A picture as a `.vlae` file, by a named model or the default one at this quality.
 
-    Args:
-        picture: what to compress.
-        quality: 0..100.
-        model: name of a model; None for the default one at this quality.
-        progress: told the share that is done.
-        how: further options of `Codec.encode`.
-
-    Raises:
-        VlaecError: a quality or effort out of range, a missing model.
+    `how`: further options of `Codec.encode`. Raises VlaecError for a quality or effort out of
+    range, or a missing model.
     """
     if not 0 <= quality <= 100:
         raise UsageError(f"quality must be between 0 and 100, not {quality:g}")
@@ -67,14 +60,8 @@ def decode(
 ) -> Picture:
     """The picture in a `.vlae` file.
 
-    Args:
-        data: the file.
-        texture: strength of the resampled texture, 0..1; None for the file's own.
-        seed: seed of that texture, 0..255; None for the file's own.
-        progress: told the share that is done.
-
-    Raises:
-        VlaecError: a damaged or foreign file, a missing model, an argument out of range.
+    `texture`: strength, 0..1, and `seed`: seed of the texture, 0..255; None for the file's own.
+    Raises VlaecError as `Codec.decode` does, or for a missing model.
     """
     container = unpack(data)
     codec = load_codec(zoo.find(model_id=container.header.model_id).id)
