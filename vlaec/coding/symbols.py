@@ -18,6 +18,8 @@ from .ans import AnsCoder, require
 from .gaussian import LATENT_BOUND, SCALES, Gaussians, cell_bits, gaussian_bits
 
 INTEGER_BOUND = 2047
+# Symbols whose bits are counted at a time: bounds memory.
+BITS_COUNTED = 2**20
 # Standard deviations around the mean that a draw may take.
 REACH = 6.5
 
@@ -131,7 +133,10 @@ class StackWriter:
 
     def latents(self, gaussians: Gaussians, truth: np.ndarray | None) -> np.ndarray:
         assert truth is not None
-        self.bits += float(gaussian_bits(truth, gaussians).sum())
+        step = max(1, BITS_COUNTED * len(truth) // max(1, truth.size))
+        for start in range(0, len(truth), step):
+            part = slice(start, start + step)
+            self.bits += float(gaussian_bits(truth[part], gaussians[part]).sum())
         symbols = truth.astype(np.int16)  # large pictures have many
         self._pushes.append(lambda stack: push(stack, symbols, gaussians))
         return truth
