@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fuzz
+from benchmarks import fuzz, mutations
 from vlaec.errors import BadFileError
 from vlaec.photo import container
 
@@ -29,7 +29,7 @@ def test_mutations_end_in_results_or_documented_errors(name: str) -> None:
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)
 def test_seeds_are_sound(name: str) -> None:
-    taken = [fuzz.execute(fuzz.TARGETS[name], data) for data in fuzz.seeds(name)[:4]]
+    taken = [fuzz.execute(fuzz.TARGETS[name], data) for data in mutations.seeds(name)[:4]]
     assert all(taken)
 
 
@@ -44,12 +44,12 @@ def test_other_exceptions_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_repair_makes_every_checksum_right() -> None:
-    data = bytearray(fuzz.seeds("photo-container")[0])
+    data = bytearray(mutations.seeds("photo-container")[0])
     data[20] ^= 1
     data[60] ^= 1
     with pytest.raises(BadFileError, match="checksum"):
         container.unpack(bytes(data))
-    assert container.unpack(fuzz.repaired(bytes(data), 30)).stack.words.size
+    assert container.unpack(mutations.repaired(bytes(data), 30)).stack.words.size
 
 
 def test_every_flip_and_every_cut_of_the_golden_files_is_found() -> None:
