@@ -12,7 +12,8 @@ from .strips import Rows
 
 # Pixels sampled at a time: the more, the fewer steps of the wavefront in all.
 PIXELS_SAMPLED = 2**19
-# Pixels of a picture beyond which nothing is made ahead, which takes memory.
+# Pixels of a picture beyond which nothing is made ahead, nor two networks run at a time: both take
+# memory.
 HUGE = 2**25
 
 
@@ -39,15 +40,16 @@ def render(
     height, width = size
     out = np.empty((height, width, 3), np.uint8)
     step = max(1, PIXELS_SAMPLED // (BAND * width)) * BAND
-    tops = range(0, height, step)
+    tops, huge = range(0, height, step), height * width > HUGE
 
     def planes(top: int) -> list[list[np.ndarray]]:
         def part(rows: Rows) -> list[np.ndarray]:
             return [plane[0, :, :, :width] for plane in rows.rows(top, min(top + step, height))]
 
-        return spread(part, [mean] if texture is None else [mean, texture])
+        networks = [mean] if texture is None else [mean, texture]
+        return [part(rows) for rows in networks] if huge else spread(part, networks)
 
-    made = ahead(planes, tops) if height * width <= HUGE else map(planes, tops)
+    made = map(planes, tops) if huge else ahead(planes, tops)
     for top, ((picture,), *more) in zip(tops, made, strict=True):
         rows = picture.shape[1]
         x = picture * np.float32(255)
