@@ -124,6 +124,28 @@ def test_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_of_many_writers_with_force_all_succeed(tmp_path: Path) -> None:
+    """Also where the file appears between a look and the writing."""
+    writers = 4
+    for number in range(20):
+        path, barrier, failed = tmp_path / str(number), threading.Barrier(writers), []
+
+        def write(path: Path = path, barrier: threading.Barrier = barrier, failed=failed) -> None:
+            barrier.wait()
+            try:
+                files.write_atomically(str(path), b"x" * 9, force=True)
+            except OutputError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=write) for _ in range(writers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed and path.read_bytes() == b"x" * 9
+    assert len(list(tmp_path.iterdir())) == 20
+
+
 def test_of_many_writers_one_wins(tmp_path: Path) -> None:
     refused = []
 

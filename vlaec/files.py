@@ -190,8 +190,11 @@ def _write_nameless(target: Path, data: bytes, force: bool) -> bool:
         stream.flush()
         os.fsync(descriptor)
         source = f"/proc/self/fd/{descriptor}"
-        if not (force and target.exists()):
+        try:
             return _link(source, target)
+        except FileExistsError:  # maybe since a moment ago
+            if not force:
+                raise
         temporary = target.with_name(f".vlaec-{secrets.token_hex(8)}.tmp")
         if not _link(source, temporary):
             return False
