@@ -103,21 +103,25 @@ def test_pieces_make_the_same_picture(
 
 
 def test_strips_are_made_once_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory stays bounded, and what is computed twice is what pieces have in common."""
+    """Memory stays bounded, and what is computed twice is what pieces have in common: also where
+    the rows that two strips depend on end one strip of the graph before them and begin another."""
     monkeypatch.setattr(strips, "STRIP_BYTES", 2**8)
-    made: list[int] = []
-
-    def compute(planes: strips.Planes) -> strips.Planes:
-        made.append(planes[0].shape[2])
-        return planes
-
+    made: dict[int, list[int]] = {0: [], 1: []}
     source = Held(4, np.arange(400.0).reshape(1, 1, 100, 4))
-    rows = strips.Strips(source, compute, cell=4, halo=2, stride=4, cell_bytes=8)
+    rows: strips.Rows = source
+    for number, counts in made.items():
+
+        def compute(planes: strips.Planes, counts: list[int] = counts) -> strips.Planes:
+            counts.append(planes[0].shape[2])
+            return planes
+
+        rows = strips.Strips(rows, compute, cell=4, halo=2 + number, stride=4, cell_bytes=8)
     for top in range(0, 100, 4):
         (plane,) = rows.rows(top, top + 4)
         assert np.array_equal(plane, source.rows(top, top + 4)[0])
-        assert len(rows._kept) == 1
-    assert len(made) == -(-100 // 8) and max(made) == 8 + 2 * 2
+        assert isinstance(rows, strips.Strips) and len(rows._kept) == 1
+    for number, counts in made.items():
+        assert len(counts) == -(-100 // 8) and max(counts) == 8 + 2 * (2 + number)
 
 
 def test_threads_do_not_matter(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,8 +81,9 @@ def test_parts_of_parts_are_done_in_order(count: str, monkeypatch: pytest.Monkey
 
     expected = [[10 * index + part for part in range(3)] for index in range(8)]
     assert threads.spread(whole, range(8)) == expected
-    assert list(threads.ahead(whole, range(8))) == expected
-    assert list(threads.ahead(whole, [])) == []
+    twice = list(threads.ahead([whole, whole], range(8)))
+    assert twice == [[made, made] for made in expected]
+    assert list(threads.ahead([whole], [])) == []
 
 
 def test_one_part_is_made_ahead_and_none_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_one_part_is_made_ahead_and_none_after_the_end(monkeypatch: pytest.Monke
             second.set()
         return 1 // (5 - index)
 
-    parts = threads.ahead(part, range(9))
+    parts = threads.ahead([part], range(9))
     next(parts)
     assert second.wait(10) and begun == [0, 1]
     with pytest.raises(ZeroDivisionError):

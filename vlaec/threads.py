@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -87,25 +87,37 @@ def spread(function: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made
     return list(_workers().map(function, work))
 
 
-def ahead(function: Callable[[Part], Made], parts: Iterable[Part]) -> Iterator[Made]:
-    """What `function` makes of each of `parts`, in order; the next one is made while the caller
-    works on the last."""
+def ahead(
+    functions: Sequence[Callable[[Part], Made]], parts: Iterable[Part]
+) -> Iterator[list[Made]]:
+    """What each of `functions` makes of each of `parts`, in order, at the same time; of the next
+    part while the caller works on the last."""
     work = list(parts)
-    if not _may_spread(work):
-        yield from map(function, work)
+    if not _may_spread([(function, part) for part in work for function in functions]):
+        yield from ([function(part) for function in functions] for part in work)
         return
-    made = function(work[0])
+
+    def begin(part: Part) -> list[Future[Made]]:
+        return [_workers().submit(function, part) for function in functions]
+
+    running = begin(work[0])
     for part in work[1:]:
-        following = _workers().submit(function, part)
+        made = _ended(running)
+        running = begin(part)
         try:
             yield made
         finally:
-            wait([following])  # also where the caller leaves: nothing runs on behind its back
-        made = following.result()
-    yield made
+            wait(running)  # also where the caller leaves: nothing runs on behind its back
+    yield _ended(running)
 
 
-def _may_spread(work: list[Part]) -> bool:
+def _ended(running: list[Future[Made]]) -> list[Made]:
+    """What they made, when all have ended."""
+    wait(running)
+    return [future.result() for future in running]
+
+
+def _may_spread(work: Sequence[object]) -> bool:
     """Whether there are threads: none are to be had once the main one has ended, as for functions
     of `atexit`."""
     several = count() > 1 and len(work) > 1 and not getattr(_here, "worker", False)

@@ -20,15 +20,13 @@ from .. import threads
 from ..errors import ModelMissingError
 from ..networks.config import STRIDE, PhotoConfig
 from ..zoo import Weights
-from .strips import Planes, Rows, Strips
+from .strips import LARGE, Planes, Rows, Strips
 
 # Strides at which the convolutions of a network work.
 STRIDES = (16, 8, 4)
 FLOAT = 4  # bytes
 # Pixels on one side of a cell of a preview.
 PREVIEW = 8
-# Pixels beyond which memory counts for more than time.
-LARGE = 2**21
 
 # Sessions of a parent process: a child can neither run them nor end them.
 _parents: list[dict[tuple[str, bool], Any]] = []

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..threads import ahead, spread
+from ..threads import ahead
 from .sampler import BAND, TextureSampler
-from .strips import Rows
+from .strips import LARGE, Rows
 
 # Pixels sampled at a time: the more, the fewer steps of the wavefront in all.
-PIXELS_SAMPLED = 2**19
-# Pixels of a picture beyond which nothing is made ahead, nor two networks run at a time: both take
-# memory.
-HUGE = 2**25
+PIXELS_SAMPLED = 2**20
 
 
 def render(
@@ -40,16 +37,21 @@ def render(
     height, width = size
     out = np.empty((height, width, 3), np.uint8)
     step = max(1, PIXELS_SAMPLED // (BAND * width)) * BAND
-    tops, huge = range(0, height, step), height * width > HUGE
+    tops = range(0, height, step)
 
-    def planes(top: int) -> list[list[np.ndarray]]:
-        def part(rows: Rows) -> list[np.ndarray]:
-            return [plane[0, :, :, :width] for plane in rows.rows(top, min(top + step, height))]
+    def part(network: Rows) -> Callable[[int], list[np.ndarray]]:
+        def planes(top: int) -> list[np.ndarray]:
+            rows = network.rows(top, min(top + step, height))
+            return [plane[0, :, :, :width] for plane in rows]
 
-        networks = [mean] if texture is None else [mean, texture]
-        return [part(rows) for rows in networks] if huge else spread(part, networks)
+        return planes
 
-    made = map(planes, tops) if huge else ahead(planes, tops)
+    networks = [part(mean)] if texture is None else [part(mean), part(texture)]
+    made: Iterator[list[list[np.ndarray]]]
+    if height * width > LARGE:
+        made = ([network(top) for network in networks] for top in tops)
+    else:
+        made = ahead(networks, tops)
     for top, ((picture,), *more) in zip(tops, made, strict=True):
         rows = picture.shape[1]
         x = picture * np.float32(255)

@@ -2,7 +2,9 @@
 
 Each graph asks the one before it for the rows that it needs, from top to bottom, and keeps the last
 strip that it made. A strip is computed with the cells around it that its values depend on, so the
-picture is the same as if it had been computed in one piece; small ones are.
+picture is the same as if it had been computed in one piece; small ones are. Of what it asked for, a
+graph keeps the rows that the next strip depends on as well: asked for again, they would be computed
+again, since the graph before it has gone on.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ from ..threads import spread
 # Rows of several planes, [N, C, n, W] each.
 Planes = list[np.ndarray]
 
+# Pixels of a picture beyond which memory counts for more than time: one network runs at a time,
+# nothing is made ahead, and what was freed goes back to the system.
+LARGE = 2**25
 # Bytes of one plane of a graph's widest layer, roughly, by which strips are measured.
-STRIP_BYTES = 2**24
+STRIP_BYTES = 2**23
 # Cells that are computed side by side. Not a matter of threads: rounding depends on it.
 COLUMNS = 2**9
 
@@ -85,6 +90,8 @@ class Strips:
         room = STRIP_BYTES // (cell_bytes * (unit // cell) ** 2)
         self._step = max(2 * self._halo, 1, room // self._units[1])
         self._kept: dict[int, Planes] = {}
+        # Rows of the source for the strip of this number, from its first on.
+        self._seen: tuple[int, Planes] = -1, []
 
     def rows(self, top: int, bottom: int) -> Planes:
         """The cells of rows `top` to `bottom`, [1, C, bottom - top, W] each."""
@@ -116,7 +123,9 @@ class Strips:
         height, width = self._units
         top, bottom = index * self._step, min((index + 1) * self._step, height)
         above, below = max(0, top - self._halo), min(height, bottom + self._halo)
-        seen = self._source.rows(*(self._scaled(n, self._source) for n in (above, below)))
+        seen = self._around(index, above, below)
+        last = self._scaled(max(0, bottom - self._halo) - above, self._source)
+        self._seen = index + 1, [plane[:, :, last:].copy() for plane in seen]
 
         def part(left: int) -> Planes:
             right = min(left + COLUMNS, width)
@@ -134,6 +143,18 @@ class Strips:
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(planes, 3) for planes in zip(*parts, strict=True)]
+
+    def _around(self, index: int, above: int, below: int) -> Planes:
+        """Rows `above` to `below`, in units, of the source, for the strip `index`."""
+        first, last = (self._scaled(units, self._source) for units in (above, below))
+        known, planes = self._seen
+        if known != index:
+            return self._source.rows(first, last)
+        begun = first + planes[0].shape[2]
+        if begun == last:
+            return planes
+        more = self._source.rows(begun, last)
+        return [np.concatenate(pair, 2) for pair in zip(planes, more, strict=True)]
 
     def _scaled(self, units: int, rows: Rows) -> int:
         return units * self._unit // rows.stride
