@@ -172,3 +172,7 @@ def test_the_verdict_claims_no_more_than_the_intervals(tmp_path: Path) -> None:
         "PSNR (dB); not clearly different at equal DISTS."
     ]
     assert verdict(replace(made, bd_rates={"plain": {}})) == []
+    equal = {"plain": {"fd": {"thrifty": Interval(0.4)}}}
+    assert verdict(replace(made, bd_rates=equal)) == [
+        "Against plain, files of thrifty are not clearly different at equal Frechet, 64px patches."
+    ]

@@ -41,7 +41,10 @@ def verdict(summary: Summary) -> list[str]:
 
 
 def _side(difference: Interval) -> str:
-    """Whether files are surely smaller or larger; without an interval the value has to do."""
+    """Whether files are surely smaller or larger; without an interval a value that is not shown as
+    zero has to do."""
+    if difference.low is None and not round(difference.value):
+        return "unclear"
     ends = [end for end in (difference.low, difference.high) if end is not None] or [
         difference.value
     ]
