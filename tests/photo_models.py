@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import load_file
 
+from vlaec import zoo
 from vlaec.networks import PRESETS
 from vlaec.photo.exact_prior import ExactPrior
+from vlaec.photo.graphs import Graphs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +35,11 @@ def exact_prior(model: PhotoVLAE) -> ExactPrior:
 def golden_tensors() -> dict[str, np.ndarray]:
     """The weights of the small trained model that the golden files are made with."""
     return load_file(WEIGHTS)
+
+
+def golden_graphs() -> Graphs:
+    """The graphs of that model."""
+    return Graphs(zoo.open_weights(zoo._read_card(WEIGHTS.with_suffix(".json"))), TINY)
 
 
 def golden_prior() -> ExactPrior:

@@ -24,7 +24,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tiny model and a layer for previews that was fitted to it."""
     folder = tmp_path_factory.mktemp("fitted")
     shutil.copytree(TINY, folder, dirs_exist_ok=True)
-    assert main(["preview", str(folder / "tiny")]) == 0
+    assert main(["graphs", str(folder / "tiny")]) == 0
     return folder
 
 
@@ -66,7 +66,7 @@ def test_one_layer_makes_what_the_whole_network_makes(
 def test_the_fit_is_the_same_each_time(fitted: Path) -> None:
     card, graph = fitted / "tiny.json", fitted / "tiny.preview.onnx"
     before = card.read_bytes(), graph.read_bytes()
-    assert main(["preview", str(fitted / "tiny")]) == 0
+    assert main(["graphs", str(fitted / "tiny")]) == 0
     assert (card.read_bytes(), graph.read_bytes()) == before
 
 
@@ -75,12 +75,12 @@ def test_models_of_sets_have_no_previews(
 ) -> None:
     shutil.copytree(Path(__file__).parent / "golden_sets" / "models", tmp_path / "models")
     name = next((tmp_path / "models").glob("*.json")).stem
-    assert main(["preview", str(tmp_path / "models" / name)]) == 2
+    assert main(["graphs", str(tmp_path / "models" / name)]) == 2
     assert "only models for photographs" in capsys.readouterr().err
 
 
 def test_shipped_models_have_previews() -> None:
-    """A model that was exported by an older program needs `bin/train preview MODEL`."""
+    """A model that was exported by an older program needs `bin/train graphs MODEL`."""
     y, x = np.mgrid[:120, :200]
     waves = [128 + 90 * np.sin(x / (15 + i) + y / 20) for i in range(3)]
     pixels = np.stack(waves, 2).astype(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from photo_models import TINY, golden_tensors
+from photo_models import TINY, golden_graphs
 
 from vlaec.coding.window import window_offsets
 from vlaec.photo.sampler import BAND, TextureSampler, band_noise
@@ -13,7 +13,7 @@ FEATURES = TINY.features
 
 
 def golden_sampler() -> TextureSampler:
-    return TextureSampler(golden_tensors(), TINY, 1.0)
+    return TextureSampler(golden_graphs().draw, TINY, 1.0)
 
 
 def random_features(*shape: int) -> np.ndarray:

@@ -81,28 +81,40 @@ def test_parts_of_parts_are_done_in_order(count: str, monkeypatch: pytest.Monkey
 
     expected = [[10 * index + part for part in range(3)] for index in range(8)]
     assert threads.spread(whole, range(8)) == expected
-    twice = list(threads.ahead([whole, whole], range(8)))
-    assert twice == [[made, made] for made in expected]
-    assert list(threads.ahead([whole], [])) == []
+    with threads.background() as start:
+        results = [start(lambda index=index: whole(index)) for index in range(8)]
+        assert [result() for result in results] == expected
 
 
-def test_one_part_is_made_ahead_and_none_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_in_the_background_ends_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLAEC_THREADS", "2")
+    begun, ended = threading.Event(), threading.Event()
+
+    def part() -> None:
+        begun.set()
+        ended.wait(0.2)
+        ended.set()
+
+    with pytest.raises(ZeroDivisionError), threads.background() as start:
+        failing = start(lambda: 1 // 0)
+        start(part)
+        assert begun.wait(10)
+        failing()
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize(("count", "wanted"), [("1", True), ("2", False)])
+def test_without_threads_work_waits_until_it_is_asked_for(
+    count: str, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAEC_THREADS", count)
     begun: list[int] = []
-    second = threading.Event()
-
-    def part(index: int) -> int:
-        begun.append(index)
-        if index == 1:
-            second.set()
-        return 1 // (5 - index)
-
-    parts = threads.ahead([part], range(9))
-    next(parts)
-    assert second.wait(10) and begun == [0, 1]
-    with pytest.raises(ZeroDivisionError):
-        list(parts)
-    assert begun == [0, 1, 2, 3, 4, 5]
+    with threads.background(wanted) as start:
+        first, second = (start(lambda n=n: begun.append(n)) for n in (1, 2))
+        assert begun == []
+        second()
+        first()
+    assert begun == [2, 1]
 
 
 def test_the_callers_blas_is_as_before_even_when_threads_overlap() -> None:

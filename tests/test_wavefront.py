@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
-from photo_models import tensors
+from safetensors.torch import save_file
 
 from vlaec.coding.window import window_offsets
-from vlaec.networks import PRESETS
+from vlaec.networks import PRESETS, PhotoVLAE
 from vlaec.networks.config import RECEPTIVE_FIELDS
 from vlaec.networks.pixelcnn import (
     PixelCNN,
@@ -20,6 +23,7 @@ from vlaec.networks.pixelcnn import (
 )
 from vlaec.networks.wavefront import WavefrontSampler
 from vlaec.photo.sampler import BAND, TextureSampler, band_noise
+from vlaec.train.onnx_export import write_graphs
 
 FEATURES = PRESETS["tiny"].features
 MIXTURES = PRESETS["tiny"].mixtures
@@ -29,6 +33,8 @@ def make_cnn(receptive_field: str = "5x3") -> PixelCNN:
     torch.manual_seed(2)
     cnn = PixelCNN(replace(PRESETS["tiny"], receptive_field=receptive_field)).requires_grad_(False)
     cnn.head.weight.normal_(std=0.3)
+    for value in cnn.parameters():
+        value.copy_(value.half())  # as a model's file has them
     return cnn
 
 
@@ -37,18 +43,30 @@ def noise_of(key: int, band: int, rows: int, width: int) -> SamplingNoise:
     return SamplingNoise(*(part.permute(2, 0, 1)[None] for part in noise))
 
 
-def make_sampler(cnn: PixelCNN, temperature: float) -> TextureSampler:
-    weights = {f"pixelcnn.{name}": value for name, value in tensors(cnn).items()}
+def make_sampler(cnn: PixelCNN, temperature: float, folder: Path) -> TextureSampler:
+    """A sampler with the graph of a model that has this PixelCNN."""
     side = next(f for f in RECEPTIVE_FIELDS if window_offsets(f) == cnn.offsets)
-    return TextureSampler(weights, replace(PRESETS["tiny"], receptive_field=side), temperature)
+    config = replace(PRESETS["tiny"], receptive_field=side)
+    model = PhotoVLAE(config)
+    model.pixelcnn = cnn
+    save_file({k: v.half() for k, v in model.state_dict().items()}, folder / "x.safetensors")
+    write_graphs(model, folder / "x.safetensors")
+    session = onnxruntime.InferenceSession(folder / "x.draw.onnx")
+
+    def draw(inputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return session.run(None, {"inputs": inputs, "noise": noise})[0]
+
+    return TextureSampler(draw, config, temperature)
 
 
 @pytest.mark.parametrize("receptive_field", RECEPTIVE_FIELDS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (7, 12), (BAND + 3, 5)])
-def test_equals_pixel_by_pixel(receptive_field: str, height: int, width: int) -> None:
+def test_equals_pixel_by_pixel(
+    receptive_field: str, height: int, width: int, tmp_path: Path
+) -> None:
     cnn = make_cnn(receptive_field)
     features = torch.randn(FEATURES, height, width)
-    drawn = make_sampler(cnn, 0.8).sample(features.numpy(), key=11)
+    drawn = make_sampler(cnn, 0.8, tmp_path).sample(features.numpy(), key=11)
     sampled = torch.from_numpy(drawn)
     for band, top in enumerate(range(0, height, BAND)):
         part = features[None, :, top : top + BAND]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import UsageError
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 Made = TypeVar("Made")
+
+
+class Start(Protocol):
+    """See `background`."""
+
+    def __call__(self, function: Callable[[], Made], /) -> Callable[[], Made]: ...
+
 
 VARIABLE = "VLAEC_THREADS"
 # More do not pay: parts of the work are done one after the other.
@@ -82,45 +89,45 @@ def spread(function: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made
     the same pool may wait for ever.
     """
     work = list(parts)
-    if not _may_spread(work):
+    if len(work) < 2 or not _have_threads():
         return [function(part) for part in work]
     return list(_workers().map(function, work))
 
 
-def ahead(
-    functions: Sequence[Callable[[Part], Made]], parts: Iterable[Part]
-) -> Iterator[list[Made]]:
-    """What each of `functions` makes of each of `parts`, in order, at the same time; of the next
-    part while the caller works on the last."""
-    work = list(parts)
-    if not _may_spread([(function, part) for part in work for function in functions]):
-        yield from ([function(part) for function in functions] for part in work)
-        return
+@contextmanager
+def background(wanted: bool = True) -> Iterator[Start]:
+    """What starts a function in a thread of its own and returns another that waits for its result;
+    where there are no threads, or none are `wanted`, it is called when its result is asked for.
 
-    def begin(part: Part) -> list[Future[Made]]:
-        return [_workers().submit(function, part) for function in functions]
+    On leaving nothing runs on: all that was started has ended, or never begins.
+    """
+    started: list[Future[Any]] = []
 
-    running = begin(work[0])
-    for part in work[1:]:
-        made = _ended(running)
-        running = begin(part)
-        try:
-            yield made
-        finally:
-            wait(running)  # also where the caller leaves: nothing runs on behind its back
-    yield _ended(running)
+    def start(function: Callable[[], Made]) -> Callable[[], Made]:
+        if not (wanted and _have_threads()):
+            return function
+        future = _workers().submit(function)
+        started.append(future)
+
+        def result() -> Made:
+            wait([future])
+            started.remove(future)  # which holds on to its result
+            return future.result()
+
+        return result
+
+    try:
+        yield start
+    finally:
+        for future in started:
+            future.cancel()
+        wait(started)
 
 
-def _ended(running: list[Future[Made]]) -> list[Made]:
-    """What they made, when all have ended."""
-    wait(running)
-    return [future.result() for future in running]
-
-
-def _may_spread(work: Sequence[object]) -> bool:
-    """Whether there are threads: none are to be had once the main one has ended, as for functions
-    of `atexit`."""
-    several = count() > 1 and len(work) > 1 and not getattr(_here, "worker", False)
+def _have_threads() -> bool:
+    """Whether there are threads: none are to be had in one of them, nor once the main one has
+    ended, as for functions of `atexit`."""
+    several = count() > 1 and not getattr(_here, "worker", False)
     return several and threading.main_thread().is_alive()
 
 

@@ -60,10 +60,8 @@ def read_layers(codec: Codec, data: bytes) -> Layers:
 def sample(codec: Codec, layers: Layers, temperature: float) -> Tensor:
     """Residual [3, H, W], detail and sample, each pixel from those sampled before it, as decoding
     does."""
-    weights = zoo.open_weights(codec.card).tensors
-    drawn = TextureSampler(weights, codec.config, temperature).sample(
-        layers.features.numpy(), layers.key
-    )
+    sampler = TextureSampler(codec.graphs.draw, codec.config, temperature)
+    drawn = sampler.sample(layers.features.numpy(), layers.key)
     return layers.detail + torch.from_numpy(drawn)
 
 

@@ -16,7 +16,7 @@ from ..coding.progress import Progress, silent
 from ..errors import ModelMissingError, UsageError
 from ..images import Picture
 from ..networks.config import STRIDE, PhotoConfig
-from ..threads import one_blas_thread, spread
+from ..threads import spread
 from .container import Container, Header, Stack, pack, unpack
 from .exact_prior import ExactPrior, PlainPrior
 from .graphs import PREVIEW, Graphs, release
@@ -83,11 +83,11 @@ class Codec:
         try:
             self.config = PhotoConfig.from_dict(weights.config)
             self.exact = ExactPrior(weights.tensors, self.config)
-            self.sampler = TextureSampler(weights.tensors, self.config)
         except (GridError, KeyError, ValueError) as error:
             raise ModelMissingError(f"model {card.name} cannot be used: {error}") from error
         self.coder = LatentCoder(self.exact)
         self.graphs = Graphs(weights, self.config)
+        self.sampler = TextureSampler(self.graphs.draw, self.config)
         self._weights = weights
 
     @cached_property
@@ -270,8 +270,7 @@ class Codec:
             both = [self.graphs.mean(code), self.graphs.texture(code)]
             (picture,), (detail, features) = spread(lambda rows: rows.rows(0, rows.height), both)
             crops = [(crop, 0, index) for index, crop in enumerate(features)]
-            with one_blas_thread():
-                sample = self.sampler.sample_crops(crops)
+            sample = self.sampler.sample_crops(crops)
             added = detail + sample.reshape(3, *detail[:, 0].shape).swapaxes(0, 1)
             return (_in_grey(picture), _in_grey(added)) if grey else (picture, added)
 

@@ -20,7 +20,7 @@ from .. import threads
 from ..errors import ModelMissingError
 from ..networks.config import STRIDE, PhotoConfig
 from ..zoo import Weights
-from .strips import LARGE, Planes, Rows, Strips
+from .strips import LARGE, Planes, Rows, Strips, is_large
 
 # Strides at which the convolutions of a network work.
 STRIDES = (16, 8, 4)
@@ -100,6 +100,12 @@ class Graphs:
         channels = self._config.latent_channels + self._config.levels
         return self._stage(known, "preview", STRIDE, channels, made=PREVIEW)
 
+    def draw(self, inputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Residuals [n, 3] of n pixels that do not see each other; see `sampler.Draw`."""
+        (residual,) = self._session("draw", False).run(None, {"inputs": inputs, "noise": noise})
+        drawn: np.ndarray = residual
+        return drawn
+
     def _synthesis(self, known: Rows, name: str) -> Rows:
         rows = known
         widths = self._config.widths
@@ -118,7 +124,7 @@ class Graphs:
         levels: np.ndarray | None = None,
         made: int | None = None,
     ) -> Strips:
-        large = source.height * source.width * source.stride**2 > LARGE
+        large = is_large(source)
         session = self._session(name, large)
         inputs = [i.name for i in session.get_inputs()]
         weights = {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from ..threads import ahead
+from ..threads import background
 from .sampler import BAND, TextureSampler
 from .strips import LARGE, Rows
 
@@ -37,34 +37,39 @@ def render(
     height, width = size
     out = np.empty((height, width, 3), np.uint8)
     step = max(1, PIXELS_SAMPLED // (BAND * width)) * BAND
-    tops = range(0, height, step)
 
-    def part(network: Rows) -> Callable[[int], list[np.ndarray]]:
-        def planes(top: int) -> list[np.ndarray]:
+    def planes(network: Rows, top: int) -> Callable[[], list[np.ndarray]]:
+        def made() -> list[np.ndarray]:
             rows = network.rows(top, min(top + step, height))
             return [plane[0, :, :, :width] for plane in rows]
 
-        return planes
+        return made
 
-    networks = [part(mean)] if texture is None else [part(mean), part(texture)]
-    made: Iterator[list[list[np.ndarray]]]
-    if height * width > LARGE:
-        made = ([network(top) for network in networks] for top in tops)
-    else:
-        made = ahead(networks, tops)
-    for top, ((picture,), *more) in zip(tops, made, strict=True):
-        rows = picture.shape[1]
-        x = picture * np.float32(255)
-        for detail, features in more:
+    def sample(top: int, detail: np.ndarray, features: np.ndarray) -> np.ndarray:
+        rows = features.shape[1]
 
-            def share(done: float, top: int = top, rows: int = rows) -> None:
-                progress((top + done * rows) / height)
+        def share(done: float) -> None:
+            progress((top + done * rows) / height)
 
-            added = sampler.sample(features, key, top // BAND, share)
-            added += detail
-            added *= np.float32(255 * strength)
-            x += added
-        np.rint(x, out=x)
-        np.clip(x, 0, 255, out=x)
-        out[top : top + rows] = x.transpose(1, 2, 0)
+        added = sampler.sample(features, key, top // BAND, share)
+        added += detail
+        added *= np.float32(255 * strength)
+        return added
+
+    with background(height * width <= LARGE) as start:
+        ahead = texture and start(planes(texture, 0))
+        for top in range(0, height, step):
+            picture, added = start(planes(mean, top)), None
+            if texture and ahead:
+                sampled = ahead()
+                if top + step < height:
+                    ahead = start(planes(texture, top + step))
+                added = sample(top, *sampled)
+                del sampled
+            x = picture()[0] * np.float32(255)
+            if added is not None:
+                x += added
+            np.rint(x, out=x)
+            np.clip(x, 0, 255, out=x)
+            out[top : top + step] = x.transpose(1, 2, 0)
     return out

@@ -41,6 +41,11 @@ class Rows(Protocol):
         ...
 
 
+def is_large(rows: Rows) -> bool:
+    """Whether the picture is beyond LARGE."""
+    return rows.height * rows.width * rows.stride**2 > LARGE
+
+
 class Held:
     """Planes [N, C, H, W] that are there."""
 
@@ -81,7 +86,7 @@ class Strips:
         self.stride = stride
         self.height = source.height * source.stride // stride
         self.width = source.width * source.stride // stride
-        self._source, self._compute = source, compute
+        self._source, self._compute, self._large = source, compute, is_large(source)
         # Whole cells of what goes in, of what comes out, and of the convolutions in between.
         unit = max(cell, source.stride, stride)
         self._unit = unit
@@ -139,7 +144,8 @@ class Strips:
             )  # fmt: skip
             return [plane[inner] for plane in made]
 
-        parts = spread(part, range(0, width, COLUMNS))
+        starts = range(0, width, COLUMNS)
+        parts = [part(left) for left in starts] if self._large else spread(part, starts)
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(planes, 3) for planes in zip(*parts, strict=True)]

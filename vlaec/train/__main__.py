@@ -19,7 +19,7 @@ import torch.distributed as dist
 from .. import files
 from ..errors import VlaecError
 from . import checkpoint, log
-from .export import add_preview, adopt, export, pack
+from .export import adopt, export, make_graphs, pack
 from .machine import Machine
 from .photo.recipe import RECIPES, Recipe
 from .photo.trainer import Trainer
@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(pack(args.run, args.to))
         elif args.command == "adopt":
             print(adopt(args.model, args.run))
-        elif args.command == "preview":
-            print(add_preview(args.model))
+        elif args.command == "graphs":
+            print(make_graphs(args.model))
         else:
             print(plot(args.run))
     except (OSError, ValueError, ImportError, VlaecError) as error:
@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     adopted.add_argument("model", type=Path, help="e.g. models/mine")
     adopted.add_argument("--run", type=Path, required=True)
 
-    preview = commands.add_parser("preview", help="fit an older model's layer for previews")
-    preview.add_argument("model", type=Path, help="e.g. models/mine")
+    graphs = commands.add_parser("graphs", help="make the graphs of an older model again")
+    graphs.add_argument("model", type=Path, help="e.g. models/mine")
 
     packed = commands.add_parser("pack", help="make a small checkpoint, to resume elsewhere")
     packed.add_argument("run", type=Path)

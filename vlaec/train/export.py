@@ -98,21 +98,20 @@ def _filled(recipe: Recipe, tensors: dict[str, Tensor]) -> PhotoVLAE:
     return model.eval()
 
 
-def add_preview(model: Path) -> Path:
-    """Fit the layer that makes previews for `models/NAME`, which has none; returns its card.
+def make_graphs(model: Path) -> Path:
+    """Make the graphs of `models/NAME` again, which another version may have exported; returns its
+    card.
 
     Raises:
         FileNotFoundError: there is no such model.
         ValueError: it is a set model.
     """
-    from .onnx_export import write_preview
-
     path, weights = model.with_suffix(".json"), model.with_suffix(".safetensors")
     card = json.loads(path.read_text())
     if card.get("kind", "photo") != "photo":
-        raise ValueError("only models for photographs have previews")
+        raise ValueError("only models for photographs have graphs")
     recipe = Recipe.from_dict(card["training"]["recipe"])
-    card["graphs"] |= write_preview(_filled(recipe, load_file(weights)), weights)
+    card["graphs"] = _write_graphs(recipe, load_file(weights), weights)
     path.write_text(json.dumps(card, indent=1) + "\n")
     return path
 

@@ -23,6 +23,13 @@ from ..coding.gaussian import LATENT_BOUND
 from ..networks.blocks import ResidualBlock
 from ..networks.config import LATENT_INPUT_SCALE, STRIDE
 from ..networks.photo import PhotoVLAE, Synthesis
+from ..networks.texture import (
+    INPUT_SCALE,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    LOG_SCALE_START,
+    MEAN_BOUND,
+)
 from .preview import FACTOR, fit_preview
 
 OPSET = 17
@@ -33,7 +40,7 @@ Named = tuple[str, nn.Module]
 
 def export_graphs(model: PhotoVLAE, weights: Path) -> dict[str, bytes]:
     """Graphs by name, for the model whose weights are in the file `weights`."""
-    made = [*_analysis(model, weights), _known(model, weights)]
+    made = [*_analysis(model, weights), _known(model, weights), _draw(model, weights)]
     for name, network, ends in (
         ("mean", "synthesis", {"mean": "to_mean"}),
         ("texture", "texture_synthesis", {"detail": "to_detail", "features": "to_features"}),
@@ -147,6 +154,59 @@ def _synthesis(
     yield graph
 
 
+def _draw(model: PhotoVLAE, weights: Path) -> _Graph:
+    """One step of the sampler: a sample of the PixelCNN's mixture for each of n pixels that do not
+    see each other, see `networks.pixelcnn.sample_mixture`.
+
+    From `inputs` [n, window + F], a window's values within their bound, by place and channel, and
+    features; and `noise` [n, K + 3], times the temperature. To residuals [n, 3] on the [0, 1] scale
+    of pixels.
+    """
+    graph, k = _Graph(model, weights, "draw", 1), model.config.mixtures
+    window = graph.node("Mul", graph.matrix("pixelcnn.window"), graph.constant(INPUT_SCALE))
+    biases = [graph.weight(f"pixelcnn.{part}.bias") for part in ("window", "condition")]
+    weight = graph.node("Concat", window, graph.matrix("pixelcnn.condition"), axis=1)
+    inputs, noise = graph.table("inputs"), graph.table("noise")
+    x = graph.node("Gemm", inputs, weight, graph.node("Add", *biases), transB=1)
+    for index in range(model.config.pixel_depth):
+        layer = f"pixelcnn.layers.{index}"
+        weight, bias = graph.matrix(layer), graph.weight(f"{layer}.bias")
+        x = graph.node("Add", x, graph.node("Gemm", graph.node("Relu", x), weight, bias, transB=1))
+    # Logits as they are; then for each component three means, in units of their bound, three
+    # coefficients and three log scales.
+    parts = (0, 1, 2, 6, 7, 8, 3, 4, 5)
+    order = [*range(k), *(k + part * k + component for component in range(k) for part in parts)]
+    factor, offset = np.ones((10 * k, 1)), np.zeros(10 * k)
+    for start in range(k, 10 * k, 9):
+        factor[start : start + 3] = 1 / MEAN_BOUND
+        offset[start + 6 : start + 9] = LOG_SCALE_START
+    weight, bias = (
+        graph.node("Gather", values, graph.integers(*order), axis=0)
+        for values in (graph.matrix("pixelcnn.head"), graph.weight("pixelcnn.head.bias"))
+    )
+    weight = graph.node("Mul", weight, graph.constant(factor))
+    bias = graph.node("Mul", bias, graph.constant(factor[:, 0]))
+    bias = graph.node("Add", bias, graph.constant(offset))
+    out = graph.node("Gemm", graph.node("Relu", x), weight, bias, transB=1)
+    logits, components = graph.split(out, k, 9 * k)
+    gumbel, logistic = graph.split(noise, k, 3)
+    choice = graph.node("ArgMax", graph.node("Add", logits, gumbel), axis=1, keepdims=1)
+    components = graph.node("Reshape", components, graph.integers(0, k, 9))
+    chosen = graph.node("GatherND", components, choice, batch_dims=1)
+    squashed, log_scale = graph.split(chosen, 6, 3)
+    bounds = graph.constant(LOG_SCALE_MIN), graph.constant(LOG_SCALE_MAX)
+    scale = graph.node("Exp", graph.node("Clip", log_scale, *bounds))
+    mean, on_red, on_both = graph.split(graph.node("Tanh", squashed), 3, 1, 2)
+    mean = graph.node("Mul", mean, graph.constant(MEAN_BOUND / INPUT_SCALE))
+    value = graph.node("Add", mean, graph.node("Mul", scale, logistic))
+    red, green, blue = graph.split(value, 1, 1, 1)
+    green = graph.node("Add", green, graph.node("Mul", on_red, red))
+    both = graph.node("Concat", red, green, axis=1)
+    given = graph.node("ReduceSum", graph.node("Mul", on_both, both), graph.integers(1))
+    graph.result("residual", graph.node("Concat", both, graph.node("Add", blue, given), axis=1))
+    return graph
+
+
 def _children(name: str, network: nn.Sequential) -> list[Named]:
     return [(f"{name}.{key}", child) for key, child in network.named_children()]
 
@@ -181,6 +241,25 @@ class _Graph:
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name
 
+    def table(self, name: str) -> str:
+        """Declare an input [n, C] float32."""
+        shape: list[str | int | None] = ["n", f"channels_{name}"]
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
+
+    def result(self, name: str, value: str) -> None:
+        """Declare an output [n, C] float32."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        shape: list[str | int | None] = ["n", f"channels_{name}"]
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def split(self, x: str, *sizes: int) -> list[str]:
+        """The columns of a table [n, C] in parts."""
+        outputs = [f"split_{len(self._nodes)}_{index}" for index in range(len(sizes))]
+        inputs = [x, self.integers(*sizes)]
+        self._nodes.append(helper.make_node("Split", inputs, outputs, axis=1))
+        return outputs
+
     def output(self, name: str, value: str) -> None:
         """Declare an output [N, C, rows, columns] float32."""
         name = f"{name}_out" if any(i.name == name for i in self._inputs) else name
@@ -189,8 +268,8 @@ class _Graph:
         shape: list[str | int | None] = ["pictures", *sizes]
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
-    def constant(self, value: float) -> str:
-        """A number."""
+    def constant(self, value: float | np.ndarray) -> str:
+        """A number, or several."""
         return self._stored(np.array(value, np.float32))
 
     def half(self, values: np.ndarray) -> str:
@@ -214,6 +293,10 @@ class _Graph:
             self._initializers[name] = tensor
             self._casts[name] = self.node("Cast", name, to=TensorProto.FLOAT)
         return self._casts[name]
+
+    def matrix(self, name: str) -> str:
+        """The weights [out, in] of a convolution of single pixels."""
+        return self.node("Squeeze", self.weight(f"{name}.weight"), self.integers(2, 3))
 
     def level_planes(self) -> str:
         """The weights of the quality's levels [1, levels, 1, 1], from the input `levels`."""
