@@ -16,6 +16,7 @@ import torch
 from training import RECIPE, make_trainer, silent, write_photos
 
 from vlaec import zoo
+from vlaec.photo.codec import Codec
 from vlaec.train import log
 from vlaec.train.__main__ import main
 from vlaec.train.machine import Machine
@@ -204,7 +205,8 @@ def test_an_exported_model_is_one_that_vlaec_loads(
 ) -> None:
     target = tmp_path / "mine"
     arguments = ["export", str(finished), "--to", str(target), "--description", "a test"]
-    assert main([*arguments, "--texture", "0.5", "--default"]) == 0
+    assert main([*arguments, "--temperature", "3"]) == 2
+    assert main([*arguments, "--texture", "0.5", "--temperature", "0.25", "--default"]) == 0
     monkeypatch.setenv("VLAEC_MODELS", str(tmp_path))
     card = next(c for c in zoo.list_models() if c.name == "mine")
     assert card.default and card.texture == 0.5 and card.description == "a test"
@@ -212,7 +214,9 @@ def test_an_exported_model_is_one_that_vlaec_loads(
     values = json.loads(target.with_suffix(".json").read_text())
     assert values["training"]["steps"] == 150
     assert values["training"]["commands"][0].startswith("bin/train photo --preset tiny")
-    assert Recipe.from_dict(values["training"]["recipe"]).batch == 4
+    recipe = Recipe.from_dict(values["training"]["recipe"])
+    assert recipe.batch == 4 and recipe.model.temperature == 0.25
+    assert Codec(card).sampler.temperature == 0.25
     average = torch.load(finished / "checkpoint.pt", weights_only=True)["ema"]
     loaded = zoo.load(card).state_dict()
     assert same(loaded, {k: v.half().float() for k, v in average.items()})

@@ -51,6 +51,8 @@ class PhotoConfig(Settings):
 
     def __post_init__(self) -> None:
         self.check_choice("receptive_field", RECEPTIVE_FIELDS)
+        if not 0 <= self.temperature <= 2:
+            raise ValueError("temperature must be between 0 and 2")
         if self.latent_channels % self.slices:
             raise ValueError("latent_channels must be a multiple of slices")
         if self.slices < 2:

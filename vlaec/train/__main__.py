@@ -44,7 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         elif args.command == "export":
             qualities = args.qualities and (args.qualities[0], args.qualities[1])
             print(
-                export(args.run, args.to, args.description, args.texture, args.default, qualities)
+                export(
+                    args.run,
+                    args.to,
+                    args.description,
+                    args.texture,
+                    args.default,
+                    qualities,
+                    args.temperature,
+                )
             )
         elif args.command == "pack":
             print(pack(args.run, args.to))
@@ -84,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--to", type=Path, required=True, help="e.g. models/mine")
     out.add_argument("--description", required=True)
     out.add_argument("--texture", type=float, default=1.0, help="default strength of the texture")
+    out.add_argument(
+        "--temperature", type=float, help="of the texture when decoding; default: of training"
+    )
     out.add_argument(
         "--qualities",
         nargs=2,

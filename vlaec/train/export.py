@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,18 @@ def export(
     texture: float,
     default: bool,
     qualities: tuple[float, float] | None = None,
+    temperature: float | None = None,
 ) -> Path:
     """Write `target`.safetensors and `target`.json from a run's EMA weights; returns the card.
 
     A set model gets the weights with the best ELBO on the validation images. `qualities`
     are the qualities that a photo model is for, 0 to 100; by default all that it was trained on.
+    `temperature` is that of its texture when decoding; by default that of training.
 
     Raises:
         FileNotFoundError: the run has no checkpoint.
-        ValueError: a set model shall be the default, which is for photographs; or qualities that
-            the model was not trained on.
+        ValueError: a set model shall be the default, which is for photographs, or have a
+            temperature; or qualities that the model was not trained on.
     """
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     recipe = _recipe(state["recipe"])
@@ -46,6 +49,8 @@ def export(
     if isinstance(recipe, SetRecipe):
         if default:
             raise ValueError("a model for sets of small images cannot be the default")
+        if temperature is not None:
+            raise ValueError("a model for sets of small images has no texture")
         kind = {"kind": "set"}
     else:
         trained = tuple(100 * quality for quality in recipe.qualities)
@@ -54,6 +59,8 @@ def export(
             raise ValueError(
                 f"the model was trained for qualities {trained[0]:g} to {trained[1]:g}"
             )
+        if temperature is not None:
+            recipe = replace(recipe, model=replace(recipe.model, temperature=temperature))
         kind = {"kind": "photo", "texture": texture, "qualities": [lowest, highest]}
     data = save(tensors, metadata={"config": json.dumps(recipe.model.to_dict())})
     weights_file = target.with_suffix(".safetensors")

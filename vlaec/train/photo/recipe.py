@@ -229,4 +229,25 @@ RECIPES: dict[str, Recipe] = {
         crops={"maps": 16},
         jacobi_steps=12,
     ),
+    # Stage C again, on a CPU: small batches need small steps. With more of what looks at one place
+    # at a time than in `_SAMPLED`: chance decided more than it had to.
+    "one-finish": replace(
+        _ONE,
+        start="isometries",
+        learning_rate=1.5e-4,
+        final_rate=5e-6,
+        warmup_steps=60,
+        ema=0.997,
+        batch=8,
+        crop=128,
+        sampler_from=0.0,
+        structure_until=0.0,
+        texture_crop=112,
+        heat=1.25,
+        weights=_SAMPLED | {"lpips": 2.5, "energy": 0.3, "variance": 0.15, "lattice": 0.1},
+        crops={"maps": 6, "nll": 4},
+        jacobi_steps=0,
+        drawn=0.0,
+        page_pool=0,
+    ),
 }
