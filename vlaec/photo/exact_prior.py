@@ -138,7 +138,7 @@ class Prior:
         [features, height, width] float32, which holds them exactly."""
         shape = self.hyper_shape(height, width)
         planes = w.reshape(shape)
-        parts = []
+        out: np.ndarray | None = None
 
         def part(top: int, bottom: int) -> np.ndarray:
             rows = planes[:, top:bottom]
@@ -147,9 +147,13 @@ class Prior:
             inputs[len(rows) :] = weights[:, None, None, None]
             return self._synthesis(inputs)[:, 0].astype(np.float32)
 
-        for _, _, rows in _in_rows(part, *shape[1:], scale=HYPER_STRIDE):
-            parts.append(rows)
-        return np.concatenate(parts, 1)[:, :height, :width]
+        for top, _, rows in _in_rows(part, *shape[1:], scale=HYPER_STRIDE):
+            if out is None:
+                out = np.empty((len(rows), height, width), np.float32)
+            inside = out[:, HYPER_STRIDE * top :][:, : rows.shape[1]]
+            inside[...] = rows[:, : inside.shape[1], :width]
+        assert out is not None
+        return out
 
     def group(
         self, group: Group, z: np.ndarray, features: np.ndarray | None, weights: np.ndarray

@@ -115,9 +115,8 @@ class LatentCoder:
         late.flush(stack)
         if stack.is_empty():
             raise ValueError("all of the last latents have the lowest value")
-        drawn, spent = self._draw(stack, posterior) if self.bits_back else _NOTHING
-        options = []
-        for symbols, bits in [(drawn, spent), _NOTHING] if len(drawn) else [_NOTHING]:
+
+        def code(symbols: np.ndarray, bits: float) -> tuple[CodedLatent, Parameters]:
             seed = stack.clone()
             pop(seed, posterior[: len(symbols)])
             w = np.clip(np.rint(posterior.means), -LATENT_BOUND, LATENT_BOUND).astype(np.int32)
@@ -127,8 +126,15 @@ class LatentCoder:
             front.flush(seed)
             content = front.bits + late.bits - bits
             coded = CodedLatent(stack_words(seed), len(symbols), content)
-            options.append((coded, Parameters(z.shape, early + steps)))
-        return min(options, key=lambda option: len(option[0].words))
+            return coded, Parameters(z.shape, early + steps)
+
+        drawn, spent = self._draw(stack, posterior) if self.bits_back else _NOTHING
+        if not len(drawn):
+            return code(*_NOTHING)
+        # Of what seldom wins only the length is kept: parameters of large pictures take memory.
+        without = len(code(*_NOTHING)[0].words)
+        coded, parameters = code(drawn, spent)
+        return (coded, parameters) if len(coded.words) <= without else code(*_NOTHING)
 
     def decode(
         self, words: np.ndarray, bits_back: int, shape: tuple[int, int], quality_hundredths: int

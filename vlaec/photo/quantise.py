@@ -53,6 +53,7 @@ def quantise(y: np.ndarray, prior: Prior, weights: np.ndarray) -> np.ndarray:
                 at -= 0.5
                 start = low.astype(np.int32)
                 flat[rows, places] = start + _choose_upper(at, mean - start - 0.5, log_scale)
+        del features, side, latents  # before the next ones are made
     return z.astype(np.int32)
 
 
