@@ -36,7 +36,8 @@ def measure(tree: Path, arguments: list[str]) -> list[float]:
     """MEASURES of one command; a GB has 2^30 bytes."""
     start = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(tree)}
-    process = subprocess.Popen([sys.executable, "-c", CALL, *arguments], env=environment)
+    call = [sys.executable, "-c", CALL, *arguments]  # which looks for packages where it runs
+    process = subprocess.Popen(call, cwd=tree, env=environment)
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{tree}: {' '.join(arguments)} failed")

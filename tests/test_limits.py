@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -138,3 +139,16 @@ def test_the_command_line_refuses_in_one_line(tmp_path: Path) -> None:
         assert not (tmp_path / "out.png").exists()
         assert CliRunner().invoke(cli, [*arguments, "1.5G"]).exit_code == 0
         (tmp_path / "out.png").unlink()
+
+
+def test_estimates_of_memory_are_no_less_than_what_was_measured() -> None:
+    results = Path(__file__).parent.parent / "benchmarks" / "results" / "memory.json"
+    sizes = json.loads(results.read_text())["sizes"].values()
+    for size in sizes:
+        pixels = size["width"] * size["height"]
+        for call, estimate in (
+            ("compress", limits.memory_to_compress),
+            ("decompress", limits.memory_to_decompress),
+        ):
+            assert estimate(pixels) >= 2**30 * size[call]["peak_gb"]
+    assert sizes

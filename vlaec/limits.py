@@ -12,7 +12,9 @@ MAX_VALUES = 2**30
 # Memory of a process that compresses or decompresses one picture: MiB whatever its size, and bytes
 # of each pixel; no less than what `benchmarks.memory` measures.
 _COMPRESSING = 640, 16
-_DECOMPRESSING = 900, 12
+_DECOMPRESSING = 480, 9
+# What is sampled at a time, and made ahead of it, grows with the first pixels alone.
+_SAMPLED = 2**22, 180
 # What the search of `--effort` adds: PyTorch, and the pixels of one tile.
 _SEARCHING = 600, 12
 _TILE = 1152**2, 1500
@@ -20,14 +22,13 @@ _TILE = 1152**2, 1500
 
 def memory_to_compress(pixels: int, effort: int = 0) -> int:
     """Bytes that compressing a picture takes at most, roughly."""
-    most, each = _TILE
-    search = _bytes(_SEARCHING, pixels) + each * min(pixels, most) if effort else 0
+    search = _bytes(_SEARCHING, pixels) + _first(_TILE, pixels) if effort else 0
     return _bytes(_COMPRESSING, pixels) + search
 
 
 def memory_to_decompress(pixels: int) -> int:
     """Bytes that decompressing a picture takes at most, roughly."""
-    return _bytes(_DECOMPRESSING, pixels)
+    return _bytes(_DECOMPRESSING, pixels) + _first(_SAMPLED, pixels)
 
 
 def why_too_large(
@@ -48,3 +49,8 @@ def why_too_large(
 def _bytes(model: tuple[int, int], pixels: int) -> int:
     constant, each = model
     return constant * 2**20 + each * pixels
+
+
+def _first(part: tuple[int, int], pixels: int) -> int:
+    most, each = part
+    return each * min(pixels, most)
