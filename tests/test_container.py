@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -238,3 +239,12 @@ def test_the_checksum_covers_every_field(latent: bytes, data: st.DataObject) -> 
     forged = replace(base, **{field: other})
     assert (forged.checksum(latent) == base.checksum(latent)) == (forged == base)
     assert replace(base, z_crc=1).checksum(latent) == base.checksum(latent)
+
+
+def test_blocks_of_metadata_have_names() -> None:
+    data = (Path(__file__).parent / "golden" / "photo-q60-v2.vlae").read_bytes()
+    blocks = {"icc": b"profile", "exif": b"block", "xmp": b"packet"}
+    whole = replace(container.unpack(data), metadata=blocks)
+    back = container.unpack(container.pack(whole))
+    assert {"icc": back.icc, "exif": back.exif, "xmp": back.xmp} == blocks
+    assert replace(whole, metadata={}).xmp is None

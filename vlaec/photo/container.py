@@ -114,6 +114,21 @@ class Container:
     alpha: bytes | None = None
     metadata: Mapping[str, bytes] = field(default_factory=dict)
 
+    @property
+    def icc(self) -> bytes | None:
+        """The colour profile."""
+        return self.metadata.get("icc")
+
+    @property
+    def exif(self) -> bytes | None:
+        """The EXIF block."""
+        return self.metadata.get("exif")
+
+    @property
+    def xmp(self) -> bytes | None:
+        """The XMP packet."""
+        return self.metadata.get("xmp")
+
 
 @dataclass(frozen=True)
 class Info:
