@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..metadata import Described
+
 # Blocks of metadata that a picture and a file may carry, by name:
 # icc   ICC profile
 # exif  TIFF structure, without the "Exif" prefix of JPEG
@@ -16,7 +18,7 @@ METADATA = ("icc", "exif", "xmp", "cicp")
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(Described):
     """An 8-bit picture with its metadata.
 
     `rgb` [H, W, 3] uint8, three equal channels when `grey`; `alpha` [H, W] uint8 or None;
@@ -48,18 +50,3 @@ class Picture:
     @property
     def height(self) -> int:
         return int(self.rgb.shape[0])
-
-    @property
-    def icc(self) -> bytes | None:
-        """The ICC profile."""
-        return self.metadata.get("icc")
-
-    @property
-    def exif(self) -> bytes | None:
-        """The EXIF block, without the prefix of JPEG."""
-        return self.metadata.get("exif")
-
-    @property
-    def xmp(self) -> bytes | None:
-        """The XMP packet."""
-        return self.metadata.get("xmp")

@@ -18,6 +18,7 @@ from ..coding.chunks import expand, pack_varint, squeeze, unpack_varint
 from ..coding.layout import Layout, pack_words, unpack_words
 from ..errors import BadFileError, BadImageError
 from ..limits import MAX_METADATA, MAX_PIXELS
+from ..metadata import Described
 
 MAGIC = b"VLAE"
 VERSION = 2
@@ -106,28 +107,13 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Container:
+class Container(Described):
     """A whole `.vlae` file. `alpha`: a PNG of the plane; `metadata`: the picture's blocks."""
 
     header: Header
     stack: Stack
     alpha: bytes | None = None
     metadata: Mapping[str, bytes] = field(default_factory=dict)
-
-    @property
-    def icc(self) -> bytes | None:
-        """The colour profile."""
-        return self.metadata.get("icc")
-
-    @property
-    def exif(self) -> bytes | None:
-        """The EXIF block."""
-        return self.metadata.get("exif")
-
-    @property
-    def xmp(self) -> bytes | None:
-        """The XMP packet."""
-        return self.metadata.get("xmp")
 
 
 @dataclass(frozen=True)
