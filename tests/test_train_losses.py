@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from training import RECIPE
 
+from vlaec.metrics import ssim
 from vlaec.metrics.ssim import ms_ssim, window_size
 from vlaec.networks import PhotoVLAE
 from vlaec.train.photo.adversary import WARM_UP, Adversary
@@ -273,11 +274,20 @@ def test_ms_ssim_orders_pictures_and_has_gradients() -> None:
     a, b = pair(128)
     assert torch.allclose(ms_ssim(a, a), torch.ones(2), atol=1e-6)
     worse = (a + 2 * (b - a)).clamp(0, 1)
-    assert (ms_ssim(a, worse) < ms_ssim(a, b)).all()
+    assert (ms_ssim(worse, a) < ms_ssim(b, a)).all()
     for picture in (b, torch.zeros_like(a), 1 - a):
         moved = picture.clone().requires_grad_()
-        ms_ssim(a, moved).sum().backward()
+        ms_ssim(moved, a).sum().backward()
         assert moved.grad is not None and bool(moved.grad.isfinite().all())
+
+
+def test_the_filters_gradient_is_that_of_autograd() -> None:
+    x = torch.rand(2, 3, 20, 17, requires_grad=True)
+    window = torch.softmax(-((torch.arange(7) - 3.0) ** 2), 0)
+    blurred, plain = ssim._blur(x, window), ssim._filtered(x, window)
+    above = torch.rand_like(blurred)
+    ours, theirs = (torch.autograd.grad(y, x, above)[0] for y in (blurred, plain))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_ms_ssim_is_not_computed_in_bfloat16() -> None:

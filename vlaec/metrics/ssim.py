@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,41 +38,83 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ValueError: pictures below SMALLEST.
     """
-    # Variances are small differences of large numbers: no bfloat16 here.
-    with torch.autocast(a.device.type, enabled=False):
-        return _ms_ssim(a.float(), b.float())
+    return MultiScaleSSIM(b)(a)
 
 
-def _ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    taps = torch.arange(window_size(min(a.shape[2:])), device=a.device) * 1.0
-    window = torch.softmax(-((taps - taps.mean()) ** 2) / (2 * SIGMA**2), 0)
-    total = torch.ones_like(a[:, :, 0, 0])  # [N, C]
-    for scale, exponent in enumerate(EXPONENTS):
-        if scale:
-            # An odd side is completed by zeros, as in the other implementations.
-            padding = [side % 2 for side in a.shape[2:]]
-            a, b = (F.avg_pool2d(x, 2, padding=padding) for x in (a, b))
-        luminance, contrast = _ssim(a, b, window)
-        kept = luminance * contrast if scale == len(EXPONENTS) - 1 else contrast
-        # Where structures oppose each other the power is not defined, and at 0 it has no slope.
-        total = total * kept.mean((2, 3)).clamp_min(1e-4) ** exponent
-    return total.mean(1)
+class MultiScaleSSIM:
+    """MS-SSIM to one `original` [N, C, H, W] in [0, 1], whose statistics are computed once.
+
+    No gradient goes to the original.
+
+    Raises:
+        ValueError: pictures below SMALLEST.
+    """
+
+    def __init__(self, original: Tensor) -> None:
+        size = window_size(min(original.shape[2:]))
+        taps = torch.arange(size, device=original.device) * 1.0
+        self.window = torch.softmax(-((taps - taps.mean()) ** 2) / (2 * SIGMA**2), 0)
+        self.scales = []
+        b = original.detach().float()
+        for scale in range(len(EXPONENTS)):
+            b = _halved(b) if scale else b
+            mean, square = _blur(torch.cat([b, b * b]), self.window).chunk(2)
+            self.scales.append((b, mean, square - mean**2))
+
+    def __call__(self, a: Tensor) -> Tensor:
+        """MS-SSIM [N] of other pictures [N, C, H, W]."""
+        a = a.float()
+        total = torch.ones_like(a[:, :, 0, 0])  # [N, C]
+        for scale, exponent in enumerate(EXPONENTS):
+            a = _halved(a) if scale else a
+            luminance, contrast = self._ssim(a, *self.scales[scale])
+            kept = luminance * contrast if scale == len(EXPONENTS) - 1 else contrast
+            # Where structures oppose each other the power is not defined, and at 0 it has no slope.
+            total = total * kept.mean((2, 3)).clamp_min(1e-4) ** exponent
+        return total.mean(1)
+
+    def _ssim(self, a: Tensor, b: Tensor, mean_b: Tensor, var_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps of the luminance term and the contrast-structure term, each [N, C, h, w]."""
+        # All in one filter: on GPUs each of its passes costs as much as starting it.
+        mean_a, square, product = _blur(torch.cat([a, a * a, a * b]), self.window).chunk(3)
+        var_a, covariance = square - mean_a**2, product - mean_a * mean_b
+        luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
+        return luminance, (2 * covariance + C2) / (var_a + var_b + C2)
 
 
-def _ssim(a: Tensor, b: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of the luminance term and the contrast-structure term, each [N, C, h, w]."""
-    # All in one filter: on GPUs each of its passes costs as much as starting it.
-    blurred = _blur(torch.cat([a, b, a * a, b * b, a * b]), window).chunk(5)
-    mean_a, mean_b, square_a, square_b, product = blurred
-    var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
-    covariance = product - mean_a * mean_b
-    luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    return luminance, (2 * covariance + C2) / (var_a + var_b + C2)
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2x2; an odd side is completed by zeros, as in the other implementations."""
+    return F.avg_pool2d(x, 2, padding=[side % 2 for side in x.shape[2:]])
 
 
 def _blur(x: Tensor, window: Tensor) -> Tensor:
-    """Separable filter without padding."""
+    blurred: Tensor = _Blur.apply(x, window)
+    return blurred
+
+
+class _Blur(torch.autograd.Function):
+    """Separable filter without padding, [N, C, H, W], by a symmetric window.
+
+    The gradient is written down because it arrives in a memory layout in which autograd's own takes
+    CPUs several times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: Tensor) -> Tensor:
+        ctx.save_for_backward(window)
+        return _filtered(x, window)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (window,) = ctx.saved_tensors
+        return _filtered(F.pad(gradient, [len(window) - 1] * 4), window), None
+
+
+def _filtered(x: Tensor, window: Tensor) -> Tensor:
     channels, taps = x.shape[1], len(window)
     down = window.view(1, 1, taps, 1).expand(channels, 1, taps, 1)
     across = window.view(1, 1, 1, taps).expand(channels, 1, 1, taps)
-    return F.conv2d(F.conv2d(x, down, groups=channels), across, groups=channels)
+    x = x.contiguous(memory_format=torch.channels_last)
+    # Variances are small differences of large numbers: no bfloat16 here.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(F.conv2d(x, down, groups=channels), across, groups=channels)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from .. import zoo
 from ..coding.progress import Progress
-from ..metrics.ssim import SMALLEST, ms_ssim
+from ..metrics.ssim import SMALLEST, MultiScaleSSIM
 from ..networks.config import STRIDE
 from ..networks.photo import PhotoVLAE
 
@@ -165,7 +165,7 @@ class _Search:
         self.pixels = x.shape[2] * x.shape[3]
         self.weight = model.config.rate_weight(level)
         # Smaller pictures have too few scales.
-        self.dissimilarity = DISSIMILARITY if min(x.shape[2:]) >= SMALLEST else 0.0
+        self.similarity = MultiScaleSSIM(x) if min(x.shape[2:]) >= SMALLEST else None
 
     def run(self, y: Tensor, steps: int, progress: Callable[[float], None]) -> Tensor:
         """Integers [1, C, h, w] that cost no more than `start`."""
@@ -197,8 +197,8 @@ class _Search:
         code = self.model.code(z, prior.mean, prior.log_scale, self.levels)
         mean = self.model.mean(self.model.synthesis.trunk(code))
         distortion = ((mean - self.x) * 255).square().mean()
-        if self.dissimilarity:
-            distortion = distortion + self.dissimilarity * (1 - ms_ssim(mean, self.x).mean())
+        if self.similarity:
+            distortion = distortion + DISSIMILARITY * (1 - self.similarity(mean).mean())
         bits = (prior.latent_bits + prior.hyper_bits).sum()
         return bits / self.pixels + self.weight * distortion
 
