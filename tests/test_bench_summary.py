@@ -12,11 +12,12 @@ import pytest
 pytest.importorskip("bjontegaard")
 
 from vlaec.bench.curves import Curve, Interval, at_rate, bd_rate, make_grid
+from vlaec.bench.metrics import METRICS
 from vlaec.bench.references import compressai_result, read_reference
 from vlaec.bench.results import Cache, Failure, Record
 from vlaec.bench.run import Outcome
 from vlaec.bench.summary import Summary, summarise
-from vlaec.bench.tables import all_tables, as_markdown, bd_table
+from vlaec.bench.tables import all_tables, as_markdown, bd_table, level_table
 from vlaec.bench.verdict import verdict
 from vlaec.errors import UsageError
 
@@ -142,9 +143,26 @@ def test_results_can_be_read_back_as_references(tmp_path: Path) -> None:
 def test_tables(tmp_path: Path) -> None:
     found = summary(tmp_path)
     titles = [table.title for table in all_tables(found)]
-    assert titles == ["BD-rate against plain", "Quality at 1 bpp", "Speed and memory", "Lossless"]
+    assert titles == [
+        "BD-rate against plain",
+        "Quality at 1 bpp",
+        "Measured points",
+        "Speed and memory",
+        "Lossless",
+    ]
     text = as_markdown(bd_table(found))
     assert "| thrifty | **-20" in text and text.count("\n| ") == 4
+    table, psnr = level_table(found), METRICS["psnr"].title
+    points = [row for row in table.rows if row[0] == "plain"]
+    curve = found.curves["plain"]
+    assert [row[1] for row in points] == [f"{level:g}" for level in curve.levels]
+    assert (
+        [float(row[table.header.index(psnr)]) for row in points]
+        == curve.metrics["psnr"]
+        == [29, 32, 35, 38]
+    )
+    nothing = {name: dict.fromkeys(rates) for name, rates in found.bd_rates["plain"].items()}
+    assert not bd_table(replace(found, bd_rates={"plain": nothing})).rows
 
 
 def test_ms_ssim_is_compared_in_decibels() -> None:

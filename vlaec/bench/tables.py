@@ -30,6 +30,7 @@ def all_tables(summary: Summary) -> Iterator[Table]:
         *(bd_table(summary, anchor) for anchor in summary.bd_rates),
         *(equal_table(summary, rate) for rate in summary.equal),
         *(rate_table(summary, rate) for rate in summary.at_bpp),
+        level_table(summary),
         speed_table(summary),
         lossless_table(summary),
     ]
@@ -75,8 +76,29 @@ def bd_table(summary: Summary, anchor: str | None = None) -> Table:
         f"pictures: -10 % means files a tenth smaller than {anchor}'s. MS-SSIM in dB. "
         f"{NONE} where the curves do not overlap in quality.",
         ["codec", *(METRICS[name].title for name in order)],
-        [[row, *map(_interval, intervals)] for row, intervals in cells.items()],
+        # Where each codec has one level there is nothing to compare.
+        [[row, *map(_interval, intervals)] for row, intervals in cells.items()]
+        if any(value is not None for row in values for value in row)
+        else [],
         _winners(values, lambda column: min) if values else frozenset(),
+    )
+
+
+def level_table(summary: Summary) -> Table:
+    """What was measured, level by level: means over the pictures."""
+    order = reading_order(summary.metrics)
+
+    def cells(row: str, place: int) -> list[str]:
+        curve = summary.curves[row]
+        values = ((name, curve.metrics[name][place]) for name in order)
+        level, bpp = f"{curve.levels[place]:g}", f"{curve.bpp[place]:.4f}"
+        return [row, level, bpp, *(_shown(name, value) for name, value in values)]
+
+    return Table(
+        "Measured points",
+        "Means over the pictures at each level.",
+        ["codec", "level", "bpp", *(METRICS[name].title for name in order)],
+        [cells(row, n) for row, curve in summary.curves.items() for n in range(len(curve.levels))],
     )
 
 
@@ -122,20 +144,21 @@ def _quality(
     def better(column: int) -> Callable[[list[float]], float]:
         return max if METRICS[order[column]].higher_is_better else min
 
-    def show(name: str, value: float | None) -> str:
-        return NONE if value is None else f"{value:.{METRICS[name].digits}f}"
-
     winners = _winners(values, better) if values else frozenset()
     return Table(
         title,
         note,
         [*heading, *(METRICS[name].title for name in order)],
         [
-            [*names[row], *(show(name, entries[name]) for name in order)]
+            [*names[row], *(_shown(name, entries[name]) for name in order)]
             for row, entries in kept.items()
         ],
         frozenset((row, column + len(heading) - 1) for row, column in winners),
     )
+
+
+def _shown(name: str, value: float | None) -> str:
+    return NONE if value is None else f"{value:.{METRICS[name].digits}f}"
 
 
 def _seconds(value: float | None) -> str:

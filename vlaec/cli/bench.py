@@ -208,7 +208,7 @@ def bench(
             return
         from ..bench.pipeline import Request, benchmark
         from ..bench.report import as_json as to_json
-        from ..bench.tables import bd_table
+        from ..bench.tables import bd_table, level_table
     except ModuleNotFoundError as error:
         raise UsageError(f"{error}; the benchmark needs: pip install 'vlaec[bench]'") from error
     assert folder is not None
@@ -246,8 +246,9 @@ def bench(
     if as_json:
         click.echo(to_json(summary), nl=False)
     else:
-        for anchor in summary.bd_rates:
-            _print_table(bd_table(summary, anchor))
+        compared = [bd_table(summary, anchor) for anchor in summary.bd_rates]
+        for table in [table for table in compared if table.rows] or [level_table(summary)]:
+            _print_table(table)
         click.echo(f"report: {output / 'index.html'}")
     if (missing := _asked_for(click.get_current_context(), summary)) and not keep_going:
         raise IncompleteError(f"not measured: {', '.join(missing)} (--keep-going accepts that)")
@@ -276,11 +277,7 @@ def _print_elo(paths: tuple[Path, ...]) -> None:
 
 
 def _print_table(table: Table) -> None:
-    """A table in columns, unless it has no value."""
-    from ..bench.tables import NONE
-
-    if all(cell == NONE for row in table.rows for cell in row[1:]):
-        return
+    """A table in columns."""
     click.echo(table.title)
     widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
     for row in [table.header, *table.rows]:
