@@ -2,7 +2,9 @@
 
     python -m benchmarks.gallery FOLDER      # writes docs/gallery/ and docs/gallery.md
 
-FOLDER holds the pictures of scikit-image, `skimage/data`. They are in the public domain or CC0.
+FOLDER holds the pictures of scikit-image (`skimage/data`) and those of scikit-learn. All are in the
+public domain or under a Creative Commons licence that allows this; `pages/gallery.json` names their
+authors.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+import vlaec
 from benchmarks.figure import panels
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = Path(__file__).resolve().parent / "pages"
 KINDS = ("original", "avif", "structure", "texture")
+# The file whose samples move, the part of it, and how many samples.
+SAMPLED, PART, SEEDS = "grass.png", (36, 100, 336, 300), 8
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,24 @@ def make(item: Item, folder: Path, side: tuple[int, int]) -> dict[str, str]:
         pixels = np.array(image.convert("RGB"))
     width, height = side
     captions = {}
-    for kind, (caption, picture) in zip(
-        KINDS, panels(pixels, item.bpp, ["avif:best"]).items(), strict=True
-    ):
+    kept = Path("rivals") / Path(item.file).stem
+    row = panels(pixels, item.bpp, ["avif:best"], kept)
+    for kind, (caption, picture) in zip(KINDS, row.items(), strict=True):
         part = picture[item.top : item.top + height, item.left : item.left + width]
         name = f"{Path(item.file).stem}-{kind}.webp"
         Image.fromarray(part).save(DOCS / "gallery" / name, quality=92, method=6)
         captions[kind] = caption
     return captions
+
+
+def write_seeds(file: Path, out: Path) -> None:
+    """An animation of one file's samples, a part of the picture each."""
+    with Image.open(file) as image:
+        data = vlaec.compress(image.convert("RGB"), bpp=0.2)
+    frames = [vlaec.decompress(data, seed=seed).crop(PART) for seed in range(SEEDS)]
+    frames[0].save(
+        out, save_all=True, append_images=frames[1:], duration=400, loop=0, quality=80, method=6
+    )
 
 
 def main() -> None:
@@ -72,6 +87,8 @@ def main() -> None:
         if not args.only or item.file in args.only:
             captions[item.file] = make(item, args.folder, tuple(args.size))
             known.write_text(json.dumps(captions, indent=1) + "\n")
+    if not args.only or SAMPLED in args.only:
+        write_seeds(args.folder / SAMPLED, DOCS / "gallery" / "seeds.webp")
     (DOCS / "gallery.md").write_text(page(captions))
 
 
