@@ -19,11 +19,12 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vlaec import zoo
+from vlaec.bench.search import CLOSE
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {"README.md": ROOT / "README.md", "results.md": ROOT / "docs" / "results.md"}
-DIGITS = {"psnr": 2}  # all else has three
+DIGITS = {"psnr": 2, "fd": 1}  # all else has three
 
 
 class Results:
@@ -60,12 +61,20 @@ class Results:
         name = "kodak-realism/summary.json"
         return self.read(name) if (RESULTS / name).exists() else {}
 
-    def value(self, codec: str, metric: str, bpp: float) -> str:
-        """A codec's metric at a rate, linear in the rate's logarithm; a dash beyond its ends."""
-        summary = self.kodak if metric in self.kodak["metrics"] else self.realism
+    def _with(self, metric: str) -> dict[str, Any]:
+        """The summary of the Kodak photographs that has a metric."""
+        return self.kodak if metric in self.kodak["metrics"] else self.realism
+
+    def value(
+        self, codec: str, metric: str, bpp: float, summary: dict[str, Any] | None = None
+    ) -> str:
+        """A codec's metric at a rate, linear in the rate's logarithm; a dash beyond its ends, where
+        rates that count as equal are within.
+        """
+        summary = summary or self._with(metric)
         curve = summary["curves"][codec]
         rates, values = curve["bpp"], curve["metrics"][metric]
-        if not rates[0] <= bpp <= rates[-1]:
+        if not rates[0] / (1 + CLOSE) <= bpp <= rates[-1] * (1 + CLOSE):
             return "-"
         value = float(np.interp(np.log(bpp), np.log(rates), values))
         return f"{value:.{DIGITS.get(metric, 3)}f}"
@@ -74,15 +83,29 @@ class Results:
         """By how many per cent the first number is below (or above: negative) the second."""
         return f"{100 * (1 - float(ours) / float(theirs)):.0f}"
 
-    def bd_rate(self, codec: str, metric: str, anchor: str | None = None) -> str:
+    def bd_rate(
+        self,
+        codec: str,
+        metric: str,
+        anchor: str | None = None,
+        summary: dict[str, Any] | None = None,
+    ) -> str:
         """BD-rate against an anchor, with sign and interval: `-43 % (-47 to -39)`."""
-        summary = self.kodak if metric in self.kodak["metrics"] else self.realism
+        summary = summary or self._with(metric)
         rate = summary["bd_rates"][anchor or summary["anchor"]][metric].get(codec)
         if rate is None or rate["value"] is None:
             return "-"
         if rate["low"] is None:
             return f"{rate['value']:+.0f} %"
         return f"{rate['value']:+.0f} % ({rate['low']:+.0f} to {rate['high']:+.0f})"
+
+    def lead(
+        self, codec: str, metric: str, anchor: str, summary: dict[str, Any] | None = None
+    ) -> str:
+        """The BD-rate alone, in italics where its interval has zero in it."""
+        rate = (summary or self._with(metric))["bd_rates"][anchor][metric][codec]
+        text = f"{rate['value']:+.0f} %"
+        return f"*{text}*" if rate["low"] <= 0 <= rate["high"] else text
 
 
 def render(name: str) -> str:

@@ -113,8 +113,24 @@ def test_the_gallery_is_that_of_its_template() -> None:
     text = (ROOT / "docs" / "gallery.md").read_text()
     assert text == gallery.page(captions)
     pictures = set(re.findall(r'"(gallery/[^"]+[.]webp)"', text))
-    assert len(pictures) == 4 * len(gallery.items())
+    assert len(pictures) == 4 * len(gallery.items()) + 1  # and the samples
     assert all((ROOT / "docs" / picture).is_file() for picture in pictures)
+
+
+def test_a_row_of_the_gallery_is_made(
+    desk: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk / "gallery").mkdir()
+    monkeypatch.setattr(gallery, "DOCS", desk)
+    monkeypatch.chdir(desk)
+    with Image.open(photo) as image:
+        image.crop((100, 100, 196, 164)).save(desk / "part.png")
+    item = gallery.Item("part.png", 16, 8, 0.5, "A part", "nobody", "nothing")
+    captions = gallery.make(item, desk, (64, 48))
+    assert tuple(captions) == gallery.KINDS and "AVIF" in captions["avif"]
+    for kind in gallery.KINDS:
+        with Image.open(desk / "gallery" / f"part-{kind}.webp") as made:
+            assert made.size == (64, 48)
 
 
 def test_the_front_page_is_short_and_warns_first() -> None:
@@ -132,3 +148,5 @@ def test_the_notebook_runs(desk: Path) -> None:
     done = subprocess.run(run, cwd=desk, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "grey levels" in done.stdout and done.stdout.count(" dB") == 4
+    made = [output for cell in cells for output in cell["outputs"]]  # by benchmarks.notebook
+    assert sum("image/jpeg" in output.get("data", {}) for output in made) == 3
