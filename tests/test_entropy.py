@@ -15,6 +15,7 @@ from vlaec.errors import BadFileError
 from vlaec.photo.latent_coder import LatentCoder
 
 CODER = LatentCoder(golden_prior())
+FAR = np.array([1000], np.int32)  # a symbol of w that no posterior would give
 
 
 def draw_latent(seed: int, height: int, width: int, spread: float) -> np.ndarray:
@@ -72,6 +73,17 @@ def test_bits_back_never_costs_and_usually_saves() -> None:
         assert len(coded.words) <= len(plain.words)
         saved += len(plain.words) - len(coded.words)
     assert saved > 0
+
+
+@pytest.mark.parametrize("certain", [0, 10**9])
+def test_the_shorter_one_wins_unless_much_is_drawn(
+    certain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One symbol far out does not pay: whoever compares finds out."""
+    monkeypatch.setattr("vlaec.photo.latent_coder.CERTAIN", certain)
+    monkeypatch.setattr(LatentCoder, "_draw", lambda self, stack, posterior: (FAR, 0.0))
+    coded, _ = CODER.encode(draw_latent(0, 16, 16, 4.0), 5000)
+    assert coded.bits_back == (0 if certain else len(FAR))
 
 
 def test_a_tiny_picture_has_nothing_to_borrow_from() -> None:

@@ -158,9 +158,10 @@ class Graphs:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # Two graphs run at a time. Threads that share an operation wait for each other at its end:
-        # where other programs are busy, all wait for the one that was interrupted.
-        options.intra_op_num_threads = max(1, threads.count() // 2)
+        # Those of the analysis run by themselves, of the others two at a time: threads that share
+        # an operation wait for each other at its end.
+        alone = name.startswith("analysis")
+        options.intra_op_num_threads = max(1, threads.count() // (1 if alone else 2))
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.enable_cpu_mem_arena = not large

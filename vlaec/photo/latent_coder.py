@@ -25,7 +25,12 @@ from ..coding.symbols import LatentCoder as Walker
 from ..coding.symbols import StackReader, StackWriter, pop, push
 from ..errors import BadFileError
 from ..networks.config import Group
+from ..threads import one_blas_thread, spread
 from .exact_prior import ExactPrior
+
+# So many symbols of w that are drawn pay for themselves, fewer do not always: on crops of
+# photographs, of 200 files with 8 to 256 five got longer, and those with more gained 14 words or more.
+CERTAIN = 256
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class LatentCoder:
         self.least_bits = float(-np.log2(cell_mass(distance, cell.scales)).sum())
 
     def encode(self, z: np.ndarray, quality_hundredths: int) -> tuple[CodedLatent, Parameters]:
-        """Code z [C, h, w] (integers within +-1023) with and without bits-back; the shorter wins.
+        """Code z [C, h, w] (integers within +-1023) with bits-back, or without where shorter.
 
         Also returns what the decoder will know of z's distribution.
 
@@ -131,10 +136,11 @@ class LatentCoder:
         drawn, spent = self._draw(stack, posterior) if self.bits_back else _NOTHING
         if not len(drawn):
             return code(*_NOTHING)
-        # Of what seldom wins only the length is kept: parameters of large pictures take memory.
-        without = len(code(*_NOTHING)[0].words)
         coded, parameters = code(drawn, spent)
-        return (coded, parameters) if len(coded.words) <= without else code(*_NOTHING)
+        if len(drawn) >= CERTAIN:
+            return coded, parameters
+        plain, otherwise = code(*_NOTHING)
+        return (coded, parameters) if len(coded.words) <= len(plain.words) else (plain, otherwise)
 
     def decode(
         self, words: np.ndarray, bits_back: int, shape: tuple[int, int], quality_hundredths: int
@@ -187,12 +193,18 @@ class LatentCoder:
 
         `truth` is z itself when encoding.
         """
-        steps = []
-        for group in groups:
-            positions, gaussians = self.prior.group(group, z, features, weights)
-            cells = None if truth is None else _plane(truth, group)[:, positions]
-            _plane(z, group)[:, positions] = coder.latents(gaussians, cells)
-            steps.append(Step(group, positions, gaussians))
+
+        def parameters(group: Group) -> tuple[np.ndarray, Gaussians]:
+            return self.prior.group(group, z, features, weights)
+
+        with one_blas_thread():
+            # Who knows z need not wait for one group before the next.
+            known = map(parameters, groups) if truth is None else spread(parameters, groups)
+            steps = []
+            for group, (positions, gaussians) in zip(groups, known, strict=True):
+                cells = None if truth is None else _plane(truth, group)[:, positions]
+                _plane(z, group)[:, positions] = coder.latents(gaussians, cells)
+                steps.append(Step(group, positions, gaussians))
         return steps
 
     def _draw(self, stack: AnsCoder, posterior: Gaussians) -> tuple[np.ndarray, float]:

@@ -13,6 +13,8 @@ import math
 import numpy as np
 
 from ..coding.gaussian import LATENT_BOUND, SCALE_LOG_MAX, SCALE_LOG_MIN, cell_mass
+from ..networks.config import Group
+from ..threads import one_blas_thread, spread
 from .exact_prior import Prior
 
 # Bits per squared unit of z. Chosen on photographs held out for validation: a lower weight saves
@@ -31,30 +33,39 @@ def quantise(y: np.ndarray, prior: Prior, weights: np.ndarray) -> np.ndarray:
         prior: prior of the model; `PlainPrior` is precise enough and faster than `ExactPrior`.
         weights: from `Prior.level_weights`.
     """
-    channels, height, width = y.shape
-    outputs = y.reshape(channels, -1)
     z = np.rint(y).astype(np.int16)  # large pictures have many
     for _ in range(PASSES):
-        hyper = prior.posterior_outputs(z)[: prior.hyper_channels]
-        features = prior.features(hyper, weights, height, width)
-        latents, z = z, np.empty_like(z)
-        flat = z.reshape(channels, -1)
-        for group in prior.groups:
-            rows = slice(group.start, group.stop)
-            side = features if group.uses_hyper else None
-            for places, out in prior.outputs(group, latents, side, weights):
-                mean, log_scale = np.split(out, 2)
-                at = outputs[rows, places]
-                # The lowest latent is left out: the coder could not tell a stack of them from an
-                # empty one.
-                low = np.clip(np.floor(at), 1 - LATENT_BOUND, LATENT_BOUND - 1)
-                # Place of an element between the two integers around it, -1/2 to 1/2.
-                at -= low
-                at -= 0.5
-                start = low.astype(np.int32)
-                flat[rows, places] = start + _choose_upper(at, mean - start - 0.5, log_scale)
-        del features, side, latents  # before the next ones are made
+        z = _chosen(y, z, prior, weights)
     return z.astype(np.int32)
+
+
+def _chosen(y: np.ndarray, latents: np.ndarray, prior: Prior, weights: np.ndarray) -> np.ndarray:
+    """Integers z [C, h, w] int16 of which each is the best one beside the other `latents`."""
+    channels, height, width = y.shape
+    outputs = y.reshape(channels, -1)
+    hyper = prior.posterior_outputs(latents)[: prior.hyper_channels]
+    features = prior.features(hyper, weights, height, width)
+    z = np.empty_like(latents)
+    flat = z.reshape(channels, -1)
+
+    def choose(group: Group) -> None:
+        rows = slice(group.start, group.stop)
+        side = features if group.uses_hyper else None
+        for places, out in prior.outputs(group, latents, side, weights):
+            mean, log_scale = np.split(out, 2)
+            at = outputs[rows, places]
+            # The lowest latent is left out: the coder could not tell a stack of them from an
+            # empty one.
+            low = np.clip(np.floor(at), 1 - LATENT_BOUND, LATENT_BOUND - 1)
+            # Place of an element between the two integers around it, -1/2 to 1/2.
+            at -= low
+            at -= 0.5
+            start = low.astype(np.int32)
+            flat[rows, places] = start + _choose_upper(at, mean - start - 0.5, log_scale)
+
+    with one_blas_thread():
+        spread(choose, prior.groups)
+    return z
 
 
 def _choose_upper(offset: np.ndarray, mean: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
