@@ -20,6 +20,7 @@ from .. import threads
 from ..errors import ModelMissingError
 from ..networks.config import STRIDE, PhotoConfig
 from ..zoo import Weights
+from .sampler import PIXELS_SAMPLED
 from .strips import LARGE, Planes, Rows, Strips, is_large
 
 # Strides at which the convolutions of a network work.
@@ -29,7 +30,7 @@ FLOAT = 4  # bytes
 PREVIEW = 8
 
 # Sessions of a parent process: a child can neither run them nor end them.
-_parents: list[dict[tuple[str, bool], Any]] = []
+_parents: list[dict[tuple[str, bool, bool], Any]] = []
 
 
 @lru_cache(maxsize=1)
@@ -66,7 +67,7 @@ class Graphs:
 
     def __init__(self, weights: Weights, config: PhotoConfig) -> None:
         self._weights, self._config = weights, config
-        self._sessions: dict[tuple[str, bool], Any] = {}
+        self._sessions: dict[tuple[str, bool, bool], Any] = {}
         self._process = os.getpid()
 
     def latents(self, pixels: Rows, levels: np.ndarray) -> Rows:
@@ -76,7 +77,7 @@ class Graphs:
         """
         rows = pixels
         for stride, width in zip(reversed(STRIDES), self._config.widths, strict=True):
-            rows = self._stage(rows, f"analysis-{stride}", stride, width, levels)
+            rows = self._stage(rows, f"analysis-{stride}", stride, width, levels, alone=True)
         return rows
 
     def known(self, latents: Rows, levels: np.ndarray) -> Rows:
@@ -86,11 +87,12 @@ class Graphs:
 
     def mean(self, known: Rows) -> Rows:
         """The faithful picture [1, 3, 16 h, 16 w]."""
-        return self._synthesis(known, "mean")
+        return self._synthesis(known, "mean", alone=False)
 
     def texture(self, known: Rows) -> Rows:
         """Detail [1, 3, 16 h, 16 w] and features [1, F, 16 h, 16 w] of its texture."""
-        return self._synthesis(known, "texture")
+        pixels = known.height * known.width * known.stride**2
+        return self._synthesis(known, "texture", alone=pixels <= PIXELS_SAMPLED)
 
     def preview(self, known: Rows) -> Rows:
         """About the means of the faithful picture over squares of PREVIEW pixels, [1, 3, 2 h, 2 w].
@@ -106,14 +108,15 @@ class Graphs:
         drawn: np.ndarray = residual
         return drawn
 
-    def _synthesis(self, known: Rows, name: str) -> Rows:
+    def _synthesis(self, known: Rows, name: str, alone: bool) -> Rows:
         rows = known
         widths = self._config.widths
         for stride, width in zip(STRIDES, reversed(widths), strict=True):
             made = max(4, stride // 2)
-            rows = self._stage(rows, f"{name}-{stride}", stride, width, made=made)
+            rows = self._stage(rows, f"{name}-{stride}", stride, width, made=made, alone=alone)
         # Features at full resolution, for each cell of 4 x 4 pixels.
-        return self._stage(rows, f"{name}-1", 4, 16 * self._config.features, made=1)
+        width = 16 * self._config.features
+        return self._stage(rows, f"{name}-1", 4, width, made=1, alone=alone)
 
     def _stage(
         self,
@@ -123,9 +126,11 @@ class Graphs:
         width: int,
         levels: np.ndarray | None = None,
         made: int | None = None,
+        alone: bool = False,
     ) -> Strips:
+        """`alone`: whether no other network runs meanwhile; else two do."""
         large = is_large(source)
-        session = self._session(name, large)
+        session = self._session(name, large, alone)
         inputs = [i.name for i in session.get_inputs()]
         weights = {}
         if "levels" in inputs:
@@ -145,23 +150,21 @@ class Graphs:
         halo, shared = int(said["halo"]), name == "known"
         return Strips(source, compute, cell, halo, made or cell, FLOAT * width, shared)
 
-    def _session(self, name: str, large: bool) -> Any:
+    def _session(self, name: str, large: bool, alone: bool = False) -> Any:
         if self._process != os.getpid():
             _parents.append(self._sessions)
             self._sessions, self._process = {}, os.getpid()
-        key = name, large
+        key = name, large, alone
         if key not in self._sessions:
-            self._sessions[key] = self._open(name, large)
+            self._sessions[key] = self._open(*key)
         return self._sessions[key]
 
-    def _open(self, name: str, large: bool) -> Any:
+    def _open(self, name: str, large: bool, alone: bool) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # Those of the analysis run by themselves, of the others two at a time: threads that share
-        # an operation wait for each other at its end.
-        alone = name.startswith("analysis")
-        options.intra_op_num_threads = max(1, threads.count() // (1 if alone else 2))
+        # Threads that share an operation wait for each other at its end.
+        options.intra_op_num_threads = threads.count() if alone else max(1, threads.count() // 2)
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.enable_cpu_mem_arena = not large

@@ -7,11 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..threads import background
-from .sampler import BAND, TextureSampler
+from .sampler import BAND, PIXELS_SAMPLED, TextureSampler
 from .strips import LARGE, Rows
-
-# Pixels sampled at a time: the more, the fewer steps of the wavefront in all.
-PIXELS_SAMPLED = 2**20
 
 
 def render(
@@ -59,9 +56,10 @@ def render(
     with background(height * width <= LARGE) as start:
         ahead = texture and start(planes(texture, 0))
         for top in range(0, height, step):
+            sampled = ahead() if ahead else None
+            # Beside the sampler, which has one thread: before it, the texture needs them all.
             picture, added = start(planes(mean, top)), None
-            if texture and ahead:
-                sampled = ahead()
+            if texture and sampled:
                 if top + step < height:
                     ahead = start(planes(texture, top + step))
                 added = sample(top, *sampled)

@@ -21,6 +21,8 @@ from ..networks.config import PhotoConfig
 from ..networks.texture import INPUT_SCALE, NOISE_BOUND, WINDOW_BOUND
 
 BAND = 128
+# Pixels of the bands that take their steps together: the more, the fewer steps in all.
+PIXELS_SAMPLED = 2**20
 CHANNELS = 3
 
 # Residuals [n, 3] on the [0, 1] scale of pixels, of n pixels that do not see each other: given
