@@ -170,7 +170,7 @@ class Codec:
         report(0.2)
         key = header.z_crc | seed_used << 32
         code = self._known(Latents(z, parameters), header.quality_hundredths)
-        mean = self.graphs.mean(code)
+        mean = self.graphs.mean(code, alone=strength == 0)
         added = self.graphs.texture(code) if strength > 0 else None
         size = (header.height, header.width)
 

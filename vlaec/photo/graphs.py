@@ -85,9 +85,9 @@ class Graphs:
         latents, and of means and log scales of their prior, each [1, C, h, w]."""
         return self._stage(latents, "known", STRIDE, 3 * self._config.latent_channels, levels)
 
-    def mean(self, known: Rows) -> Rows:
-        """The faithful picture [1, 3, 16 h, 16 w]."""
-        return self._synthesis(known, "mean", alone=False)
+    def mean(self, known: Rows, alone: bool = False) -> Rows:
+        """The faithful picture [1, 3, 16 h, 16 w]; `alone`: without texture."""
+        return self._synthesis(known, "mean", alone)
 
     def texture(self, known: Rows) -> Rows:
         """Detail [1, 3, 16 h, 16 w] and features [1, F, 16 h, 16 w] of its texture."""
