@@ -57,8 +57,8 @@ def shaken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for seed, name in enumerate(("mean", "texture")):
         whole = getattr(Graphs, name)
 
-        def other(self: Graphs, known: Any, whole: Any = whole, seed: int = seed) -> Any:
-            return Shaken(whole(self, known), np.random.default_rng(seed))
+        def other(self: Graphs, *a: Any, whole: Any = whole, seed: int = seed, **k: Any) -> Any:
+            return Shaken(whole(self, *a, **k), np.random.default_rng(seed))
 
         monkeypatch.setattr(Graphs, name, other)
     yield
