@@ -23,10 +23,11 @@ from vlaec.train import log
 from vlaec.train.__main__ import main
 from vlaec.train.machine import Machine
 from vlaec.train.run import Budget
+from vlaec.train.sets.augment import shifted, warped
 from vlaec.train.sets.data import SetData
 from vlaec.train.sets.precondition import plain, precondition, trained
 from vlaec.train.sets.recipe import SET_RECIPES, SetRecipe
-from vlaec.train.sets.trainer import SetTrainer, shifted, soft_free_bits
+from vlaec.train.sets.trainer import SetTrainer, soft_free_bits
 
 BINARY, COLOUR = SET_RECIPES["tiny-binary"], SET_RECIPES["tiny-colour"]
 ONE_STEP = 1e-9  # minutes: a chunk ends after the step that exceeds it
@@ -259,6 +260,21 @@ def test_shifts_move_whole_images_and_repeat_their_edges() -> None:
     found = [{at for at, every in places.items() if every[i].equal(moved[i])} for i in range(40)]
     assert all(found)  # every image is where some shift takes it
     assert len(set.union(*found)) > 10 and not any(len(at) > 1 for at in found)
+
+
+def test_warps_bend_images_and_keep_their_values() -> None:
+    height, width = 20, 24
+    rows = torch.arange(float(height))[:, None].expand(height, width)
+    columns = torch.arange(float(width)).expand(height, width)
+    x = torch.stack([rows, columns]).expand(200, 2, height, width).contiguous()
+    bent = warped(x, 1.5, torch.Generator().manual_seed(0))
+    assert bent.equal(bent.round())  # whole pixels
+    moved = bent - x  # by how much, down and right
+    assert 1.0 < float(moved[:, :, 5:-5, 5:-5].square().mean().sqrt()) < 2.0
+    assert float(moved.diff(dim=3).abs().max()) <= 3  # smooth
+    means = moved[:, :, 5:-5, 5:-5].mean((2, 3))
+    assert float((moved - means[:, :, None, None])[:, :, 5:-5, 5:-5].square().mean()) > 0.3
+    assert warped(x, 0.0, torch.Generator().manual_seed(0)).equal(x)
 
 
 def test_images_of_another_form_are_refused(tmp_path: Path) -> None:

@@ -135,9 +135,8 @@ def draw(model: SetVLAE, x: Tensor, mean: Tensor, log_scale: Tensor, noise: Tens
         x: [1, channels, H, W].
         mean, log_scale: of q(z | x), [1, C, h, w].
     """
-    pictures = x.expand(len(noise), -1, -1, -1)
     if not model.config.latent_channels:
-        log_likelihood = model.log_likelihood(pictures, model.features(noise))
+        log_likelihood = model.log_likelihood(x, model.features(noise))
         return Samples(log_likelihood, log_likelihood, torch.zeros_like(log_likelihood))
     z = mean + log_scale.exp() * noise
     log_q = (log_density(noise) - log_scale).flatten(1).sum(1)
@@ -151,5 +150,5 @@ def draw(model: SetVLAE, x: Tensor, mean: Tensor, log_scale: Tensor, noise: Tens
         kl = gaussian_kl(mean, log_scale, p_mean, p_log_scale).flatten(1).sum(1)
     else:
         kl = -log_ratio
-    log_likelihood = model.log_likelihood(pictures, model.features(z))
+    log_likelihood = model.log_likelihood(x, model.features(z))
     return Samples(log_likelihood + log_ratio, log_likelihood, kl)

@@ -71,8 +71,9 @@ class SetVLAE(nn.Module):
         return out.float()
 
     def log_likelihood(self, x: Tensor, features: Tensor) -> Tensor:
-        """log p(x | z) in nats, [N]."""
+        """log p(x | z) in nats, [N]; one image [1, C, H, W] goes with all features."""
         parameters = self.pixels(x, features)
+        x = x.expand(len(parameters), -1, -1, -1)
         if self.config.kind == "binary":
             return bernoulli_log_likelihood(x, parameters)
         return mixture_log_likelihood(x, split_mixture(parameters))

@@ -28,7 +28,8 @@ class SetRecipe(Settings):
     bfloat16: bool = True
     flips: bool = False  # left-right
     shifts: int = 0  # up to so many pixels in each direction, for sets too small for the model
-    # The share of images that are shifted falls from 1 to this: no test image is.
+    warps: float = 0.0  # pixels, root mean square, by which a smooth random field bends each image
+    # The share of images that are shifted and bent falls from 1 to this: no test image is.
     shifts_end: float = 1.0
     dropout: float = 0.0  # share of hidden activations left out, in q and p, for the same reason
     # Soft free bits (Chen et al. 2016, appendix): the KL's weight rises or falls by `kl_rate` per

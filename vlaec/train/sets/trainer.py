@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...networks.seeded import Seeded
@@ -18,6 +17,7 @@ from .. import checkpoint, log
 from ..graph import StepGraph
 from ..machine import Machine
 from ..run import Budget, Run
+from .augment import shifted, warped
 from .data import SetData
 from .dropout import add_dropout
 from .grow import grown
@@ -208,9 +208,12 @@ class SetTrainer(Run[SetRecipe]):
         if self.recipe.flips:
             flipped = self._uniform((len(x), 1, 1, 1)) < 0.5
             x = torch.where(flipped, x.flip(3), x)
-        if self.recipe.shifts:
+        if self.recipe.shifts or self.recipe.warps:
             moved = self._uniform((len(x), 1, 1, 1)) < self.shift_share
-            x = torch.where(moved, shifted(x, self.recipe.shifts, self.random), x)
+            other = shifted(x, self.recipe.shifts, self.random)
+            if self.recipe.warps:
+                other = warped(other, self.recipe.warps, self.random)
+            x = torch.where(moved, other, x)
         return x.contiguous(memory_format=torch.channels_last)
 
     def _uniform(self, shape: tuple[int, ...]) -> Tensor:
@@ -252,18 +255,6 @@ class SetTrainer(Run[SetRecipe]):
             self.best_elbo, self.validation_due = state["best_elbo"], state["validation_due"]
             if math.isfinite(self.best_elbo):
                 self.best = {k: v.to(self.device) for k, v in state["best"].items()}
-
-
-def shifted(x: Tensor, reach: int, random: torch.Generator) -> Tensor:
-    """Images [N, C, H, W], each moved at random by up to `reach` pixels; edges are repeated."""
-    n, _, height, width = x.shape
-    padded = F.pad(x, (reach,) * 4, mode="replicate").permute(0, 2, 3, 1)
-    size = 2 * reach + 1
-    top, left = torch.randint(0, size, (2, n, 1), generator=random, device=x.device)
-    rows = top + torch.arange(height, device=x.device)  # [N, H]
-    columns = left + torch.arange(width, device=x.device)  # [N, W]
-    image = torch.arange(n, device=x.device)[:, None, None]
-    return padded[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def soft_free_bits(weight: Tensor, kl: Tensor, target: Tensor, recipe: SetRecipe) -> Tensor:
