@@ -45,15 +45,23 @@ def test_pages_are_black_on_white_and_differ() -> None:
     assert first.min() == 0 and np.median(first) == 255
 
 
-def test_photographs_are_found_anywhere_below_and_halved(tmp_path: Path) -> None:
-    for number, (file, _) in enumerate(photographs.PHOTOGRAPHS.values()):
-        folder = tmp_path / "deep" / str(number)
-        folder.mkdir(parents=True)
-        Image.new("RGB", (64, 48), "teal").save(folder / file)
-    photographs.prepare(tmp_path / "deep", tmp_path / "out")
-    for name, (_, part) in photographs.PHOTOGRAPHS.items():
-        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
-            assert picture.size == (64 // part, 48 // part)
-    (tmp_path / "deep" / "0" / "astronaut.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"astronaut[.]png"):
-        photographs.prepare(tmp_path / "deep", tmp_path / "out")
+@pytest.mark.parametrize("name", photographs.SETS)
+def test_photographs_are_found_anywhere_below(name: str, tmp_path: Path) -> None:
+    wanted = photographs.SETS[name]
+    for number, source in enumerate(wanted.values()):
+        path = tmp_path / "deep" / str(number) / source.file
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (1200, 900), "teal").save(path)
+    photographs.prepare(name, tmp_path / "deep", tmp_path / "out")
+    for picture, source in wanted.items():
+        with Image.open(tmp_path / "out" / f"{picture}.png") as made:
+            if source.square:
+                assert made.size == (source.square[2], source.square[2])
+            else:
+                assert made.width * made.height <= source.pixels + made.width
+                assert made.width == pytest.approx(made.height * 4 / 3, abs=1)
+                assert made.width <= 1200 / source.part
+    first = next(iter(wanted.values())).file
+    (tmp_path / "deep" / "0" / first).unlink()
+    with pytest.raises(FileNotFoundError, match=first):
+        photographs.prepare(name, tmp_path / "deep", tmp_path / "out")
