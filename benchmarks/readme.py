@@ -107,6 +107,28 @@ class Results:
         text = f"{rate['value']:+.0f} %"
         return f"*{text}*" if rate["low"] <= 0 <= rate["high"] else text
 
+    def crops(self, metric: str) -> dict[str, list[str]]:
+        """By kind of crop, for each level: of how many of the kind texture made a metric worse than
+        it is without, and by how much all changed, in per cent: `1 of 5, -8 %`."""
+        lines = (RESULTS / "crops" / "records.jsonl").read_text().splitlines()
+        values: dict[str, dict[float, dict[str, list[float]]]] = {}
+        for row in sorted(map(json.loads, lines), key=lambda row: str(row["image"])):
+            kind = values.setdefault(row["image"].partition("-")[0], {})
+            level = kind.setdefault(row["level"], {})
+            level.setdefault(row["codec"], []).append(row["metrics"][metric])
+        return {
+            kind: [
+                _worse(np.array(of["vlaec"]), np.array(of["vlaec texture=0"]))
+                for _, of in sorted(levels.items())
+            ]
+            for kind, levels in values.items()
+        }
+
+
+def _worse(texture: np.ndarray, none: np.ndarray) -> str:
+    share = float(np.exp(np.log(texture / none).mean()) - 1)
+    return f"{int((texture > none).sum())} of {len(none)}, {share:+.0%}".replace("%", " %")
+
 
 def render(name: str) -> str:
     """The text of a page."""
