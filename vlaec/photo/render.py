@@ -56,9 +56,12 @@ def render(
     with background(height * width <= LARGE) as start:
         ahead = texture and start(planes(texture, 0))
         for top in range(0, height, step):
+            wanted = planes(mean, top)
+            # Of a picture that is sampled at once the texture has all threads; the mean is made
+            # beside the sampler, which has one.
+            picture = start(wanted) if height > step else None
             sampled = ahead() if ahead else None
-            # Beside the sampler, which has one thread: before it, the texture needs them all.
-            picture, added = start(planes(mean, top)), None
+            picture, added = picture or start(wanted), None
             if texture and sampled:
                 if top + step < height:
                     ahead = start(planes(texture, top + step))
