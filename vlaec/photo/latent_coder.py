@@ -14,6 +14,7 @@ and not returned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -136,11 +137,10 @@ class LatentCoder:
         drawn, spent = self._draw(stack, posterior) if self.bits_back else _NOTHING
         if not len(drawn):
             return code(*_NOTHING)
+        # Of what seldom wins only the length is kept: parameters of large pictures take memory.
+        without = math.inf if len(drawn) >= CERTAIN else len(code(*_NOTHING)[0].words)
         coded, parameters = code(drawn, spent)
-        if len(drawn) >= CERTAIN:
-            return coded, parameters
-        plain, otherwise = code(*_NOTHING)
-        return (coded, parameters) if len(coded.words) <= len(plain.words) else (plain, otherwise)
+        return (coded, parameters) if len(coded.words) <= without else code(*_NOTHING)
 
     def decode(
         self, words: np.ndarray, bits_back: int, shape: tuple[int, int], quality_hundredths: int
