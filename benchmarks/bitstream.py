@@ -32,7 +32,7 @@ def measure(paths: list[Path], quality: float) -> dict[str, float | str]:
         data = own.encode(picture, quality)
         facts = container.info(data)
         z = own.latent(picture.rgb, hundredths)
-        plain, _ = LatentCoder(own.exact, bits_back=False).encode(z, hundredths)
+        plain = LatentCoder(own.exact, bits_back=False).encode(z, hundredths)
         decoded, _ = own.read_latent(container.unpack(data))
         assert np.array_equal(decoded, z), path
         assert len(data) <= 1.01 * facts.predicted_bits / 8 + 64, path

@@ -55,11 +55,9 @@ def test_law_1_push_undoespop(seed: int, count: int) -> None:
 def test_laws_2_and_3(seed: int, shape: tuple[int, int], spread: float) -> None:
     z = draw_latent(seed, *shape, spread)
     quality = seed % 10001
-    coded, known = CODER.encode(z, quality)
-    decoded, parameters = CODER.decode(coded.words, coded.bits_back, shape, quality)
+    coded = CODER.encode(z, quality)
+    decoded, _ = CODER.decode(coded.words, coded.bits_back, shape, quality)
     assert np.array_equal(decoded, z)
-    assert np.array_equal(parameters.means, known.means)
-    assert np.array_equal(parameters.log_scales, known.log_scales)
     assert 32 * len(coded.words) <= 1.01 * coded.bits + 64
 
 
@@ -67,8 +65,8 @@ def test_bits_back_never_costs_and_usually_saves() -> None:
     saved = 0
     for seed in range(5):
         z = draw_latent(seed, 16, 16, 4.0)
-        coded, _ = CODER.encode(z, 5000)
-        plain, _ = LatentCoder(CODER.prior, bits_back=False).encode(z, 5000)
+        coded = CODER.encode(z, 5000)
+        plain = LatentCoder(CODER.prior, bits_back=False).encode(z, 5000)
         assert plain.bits_back == 0 < coded.bits_back
         assert len(coded.words) <= len(plain.words)
         saved += len(plain.words) - len(coded.words)
@@ -82,18 +80,18 @@ def test_the_shorter_one_wins_unless_much_is_drawn(
     """One symbol far out does not pay: whoever compares finds out."""
     monkeypatch.setattr("vlaec.photo.latent_coder.CERTAIN", certain)
     monkeypatch.setattr(LatentCoder, "_draw", lambda self, stack, posterior: (FAR, 0.0))
-    coded, _ = CODER.encode(draw_latent(0, 16, 16, 4.0), 5000)
+    coded = CODER.encode(draw_latent(0, 16, 16, 4.0), 5000)
     assert coded.bits_back == (0 if certain else len(FAR))
 
 
 def test_a_tiny_picture_has_nothing_to_borrow_from() -> None:
-    coded, _ = CODER.encode(np.zeros((16, 1, 1), np.int32), 0)
+    coded = CODER.encode(np.zeros((16, 1, 1), np.int32), 0)
     assert coded.bits_back == 0
 
 
 def test_a_damaged_stack_is_refused() -> None:
     z = draw_latent(0, 6, 6, 3.0)
-    coded, _ = CODER.encode(z, 5000)
+    coded = CODER.encode(z, 5000)
     with pytest.raises(BadFileError):
         CODER.decode(np.append(coded.words, 0), coded.bits_back, (6, 6), 5000)
     with pytest.raises(BadFileError):

@@ -16,7 +16,7 @@ from ..coding.progress import Progress, silent
 from ..errors import ModelMissingError, UsageError
 from ..images import Picture
 from ..networks.config import STRIDE, PhotoConfig
-from ..threads import spread
+from ..threads import background, spread
 from .container import Container, Header, Stack, pack, unpack
 from .exact_prior import ExactPrior, PlainPrior
 from .graphs import PREVIEW, Graphs, release
@@ -122,10 +122,12 @@ class Codec:
         steps = effort * STEPS_PER_EFFORT
         z = self.latent(picture.rgb, hundredths, steps, lambda share: report(0.4 * share))
         report(0.4)
-        coded, parameters = self.coder.encode(z, hundredths)
-        report(0.8)
         grey = picture.grey or _is_grey(picture.rgb)
-        strength = self._strength(picture.rgb, z, parameters, hundredths, grey)
+        with background() as start:
+            chosen = start(lambda: self._strength(picture.rgb, z, hundredths, grey))
+            coded = self.coder.encode(z, hundredths)
+            report(0.8)
+            strength = chosen()
         report(0.9)
         excess = round(32 * len(coded.words) - coded.bits)
         header = Header(
@@ -247,25 +249,21 @@ class Codec:
         return refine(self.card, x[0], y[0], weights, level, steps, integers, progress or silent)
 
     def _strength(
-        self,
-        rgb: np.ndarray,
-        z: np.ndarray,
-        parameters: Parameters,
-        quality_hundredths: int,
-        grey: bool,
+        self, rgb: np.ndarray, z: np.ndarray, quality_hundredths: int, grey: bool
     ) -> float:
         """Default strength of the texture of a file, 0..1."""
         if not self.card.texture:
             return 0.0
-        latents = Latents(z, parameters)
+        weights = self.exact.level_weights(quality_hundredths)
 
         def decode(corners: list[Corner], side: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
             height, width = side
             windows = [
-                [plane[..., left : left + width] for plane in latents.rows(top, top + height)]
-                for top, left in corners
+                # Nearly what coding will say of them, which need not be waited for.
+                self._plain.expected(z, (slice(y, y + height), slice(x, x + width)), weights)
+                for y, x in corners
             ]
-            held = Held(STRIDE, *map(np.concatenate, zip(*windows, strict=True)))
+            held = Held(STRIDE, *map(np.stack, zip(*windows, strict=True)))
             code = self._known(held, quality_hundredths)
             both = [self.graphs.mean(code), self.graphs.texture(code)]
             (picture,), (detail, features) = spread(lambda rows: rows.rows(0, rows.height), both)

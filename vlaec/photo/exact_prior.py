@@ -155,6 +155,34 @@ class Prior:
         assert out is not None
         return out
 
+    def expected_features(self, z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """`features` of the mean of q(w | z_early), for what is not coded; z is [C, h, w] int."""
+        hyper = self.posterior_outputs(z)[: self.hyper_channels]
+        return self.features(hyper, weights, *z.shape[1:])
+
+    def expected(
+        self, z: np.ndarray, window: tuple[slice, slice], weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows and columns of z [C, h, w] int, and about what coding says of them: means and log
+        scales, [C, rows, columns] float32."""
+        # Around it the neighbours that a convolution sees, from an even row and column on: parity
+        # is counted from there.
+        sides = list(zip(window, z.shape[1:], strict=True))
+        near = [_grown(part, 2, size, 2) for part, size in sides]
+        far = [_grown(part, HYPER_STRIDE * MARGIN, size, HYPER_STRIDE) for part, size in sides]
+        features = self.expected_features(z[:, far[0], far[1]], weights)
+        rows, columns = map(_within, near, far)
+        seen, features = z[:, near[0], near[1]], features[:, rows, columns]
+        means, log_scales = np.empty((2, *seen.shape), np.float32)
+        for group in self.groups:
+            side = features if group.uses_hyper else None
+            places, gaussians = self.group(group, seen, side, weights)
+            for whole, values in ((means, gaussians.means), (log_scales, gaussians.log_scales)):
+                plane = whole[group.start : group.stop].reshape(len(values), -1)
+                plane[:, places] = values
+        rows, columns = map(_within, window, near)
+        return z[:, window[0], window[1]], means[:, rows, columns], log_scales[:, rows, columns]
+
     def group(
         self, group: Group, z: np.ndarray, features: np.ndarray | None, weights: np.ndarray
     ) -> tuple[np.ndarray, Gaussians]:
@@ -216,6 +244,17 @@ class PlainPrior(Prior):
     """Nearly the same in half the time, for what only an encoder decides."""
 
     convolution = PlainConv
+
+
+def _grown(part: slice, reach: int, size: int, step: int = 1) -> slice:
+    """A part of an axis and what is around it, from a multiple of `step` on."""
+    start = max(0, part.start // step * step - reach)
+    return slice(start, min(size, -(-part.stop // step) * step + reach))
+
+
+def _within(part: slice, whole: slice) -> slice:
+    """The place of a part of an axis in a larger one."""
+    return slice(part.start - whole.start, part.stop - whole.start)
 
 
 def _in_rows(

@@ -14,7 +14,6 @@ and not returned.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,42 +104,39 @@ class LatentCoder:
         # What the likeliest w costs per cell of w: no stack holds less.
         self.least_bits = float(-np.log2(cell_mass(distance, cell.scales)).sum())
 
-    def encode(self, z: np.ndarray, quality_hundredths: int) -> tuple[CodedLatent, Parameters]:
+    def encode(self, z: np.ndarray, quality_hundredths: int) -> CodedLatent:
         """Code z [C, h, w] (integers within +-1023) with bits-back, or without where shorter.
-
-        Also returns what the decoder will know of z's distribution.
 
         Raises:
             ValueError: a latent that the decoder could not tell from an empty stack.
         """
         weights = self.prior.level_weights(quality_hundredths)
         late = StackWriter()
-        steps = self._walk(late, self.late, z, z, None, weights)
+        self._walk(late, self.late, z, z, None, weights)
         posterior = self.prior.posterior(z)
         stack = new_stack()
         late.flush(stack)
         if stack.is_empty():
             raise ValueError("all of the last latents have the lowest value")
 
-        def code(symbols: np.ndarray, bits: float) -> tuple[CodedLatent, Parameters]:
+        def code(symbols: np.ndarray, bits: float) -> CodedLatent:
             seed = stack.clone()
             pop(seed, posterior[: len(symbols)])
             w = np.clip(np.rint(posterior.means), -LATENT_BOUND, LATENT_BOUND).astype(np.int32)
             w[: len(symbols)] = symbols
             front = StackWriter()
-            early = self._front(front, z, w, weights)
+            self._front(front, z, w, weights)
             front.flush(seed)
             content = front.bits + late.bits - bits
-            coded = CodedLatent(stack_words(seed), len(symbols), content)
-            return coded, Parameters(z.shape, early + steps)
+            return CodedLatent(stack_words(seed), len(symbols), content)
 
         drawn, spent = self._draw(stack, posterior) if self.bits_back else _NOTHING
         if not len(drawn):
             return code(*_NOTHING)
-        # Of what seldom wins only the length is kept: parameters of large pictures take memory.
-        without = math.inf if len(drawn) >= CERTAIN else len(code(*_NOTHING)[0].words)
-        coded, parameters = code(drawn, spent)
-        return (coded, parameters) if len(coded.words) <= without else code(*_NOTHING)
+        coded = code(drawn, spent)
+        if len(drawn) >= CERTAIN:
+            return coded
+        return min(coded, code(*_NOTHING), key=lambda either: len(either.words))
 
     def decode(
         self, words: np.ndarray, bits_back: int, shape: tuple[int, int], quality_hundredths: int
@@ -171,14 +167,12 @@ class LatentCoder:
             raise BadFileError("damaged file: bits are left over after the last symbol")
         return z, Parameters(z.shape, early + late)
 
-    def _front(
-        self, coder: Walker, z: np.ndarray, w: np.ndarray, weights: np.ndarray
-    ) -> list[Step]:
+    def _front(self, coder: Walker, z: np.ndarray, w: np.ndarray, weights: np.ndarray) -> None:
         """Encode w, and the groups of z that depend on it."""
         height, width = z.shape[1:]
         coder.latents(self.prior.hyper_prior(height, width), w)
         features = self.prior.features(w, weights, height, width)
-        return self._walk(coder, self.early, z, z, features, weights)
+        self._walk(coder, self.early, z, z, features, weights)
 
     def _walk(
         self,

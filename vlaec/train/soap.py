@@ -24,8 +24,8 @@ RIDGE = 1e-4
 
 
 class SOAP(torch.optim.Optimizer):
-    """Convolution weights [O, I, h, w] have one rotation over O and one over I; all else is
-    left as it is, which is Adam with bounded steps.
+    """Convolution weights [O, I, h, w] have one rotation over O and one over I, sides longer than
+    `longest` none; all else is left as it is, which is Adam with bounded steps.
 
     The rotations follow the gradients' covariances by one QR step of the power iteration every
     `refresh` updates. Both moments are kept in rotated coordinates, so a step takes two rotations:
@@ -40,6 +40,7 @@ class SOAP(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         memory: float = 0.95,
         refresh: int = 10,
+        longest: int = 1024,
         eps: float = 1e-8,
     ) -> None:
         """
@@ -48,7 +49,9 @@ class SOAP(torch.optim.Optimizer):
             memory: decay of the covariances per measurement, of which there is one in
                 MEASURE_EVERY steps.
             refresh: steps between two rotations of the basis.
+            longest: side of a weight that is rotated: a rotation takes its cube of operations.
         """
+        self.longest = longest
         settings = {"lr": lr, "betas": betas, "memory": memory, "refresh": refresh, "eps": eps}
         super().__init__(parameters, settings)
         self._stacks: list[list[_Stack]] = [[] for _ in self.param_groups]
@@ -80,24 +83,31 @@ class SOAP(torch.optim.Optimizer):
         for p in parameters:
             key = (p.shape, p.stride(), p.device, self.state[p].get("step"))
             alike.setdefault(key, []).append(p)
-        return [_Stack(members, [self.state[p] for p in members]) for members in alike.values()]
+        return [
+            _Stack(members, [self.state[p] for p in members], self.longest)
+            for members in alike.values()
+        ]
 
 
 class _Stack:
     """Parameters of one shape. Their states hold views of its tensors."""
 
-    def __init__(self, parameters: list[nn.Parameter], states: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, parameters: list[nn.Parameter], states: list[dict[str, Any]], longest: int
+    ) -> None:
         self.parameters, self.states = parameters, states
-        self.rotates = parameters[0].ndim == 4
+        self.convolution = parameters[0].ndim == 4
+        sides = parameters[0].shape[:2] if self.convolution else ()
+        self.sides = [side for side, size in enumerate(sides) if size <= longest]
         # [O, K, I] is how channels_last keeps a convolution's weight [O, I, h, w].
         self.targets = [self._flat(p.detach()) for p in parameters]
         self.step: int | None = states[0].get("step")
         if self.step is not None:
             self.first = torch.stack([s["first"] for s in states])
             self.second = torch.stack([s["second"] for s in states])
-            if self.rotates:
+            if self.convolution:
                 self.covariances, self.bases = (
-                    [torch.stack([s[name][side] for s in states]) for side in (0, 1)]
+                    {side: torch.stack([s[name][side] for s in states]) for side in self.sides}
                     for name in ("covariances", "bases")
                 )
             self._share()
@@ -118,7 +128,7 @@ class _Stack:
         def share(x: float) -> Any:
             return x if sound is None else x * sound.to(gradient)
 
-        rotated = _rotate(gradient, self.bases) if self.rotates else gradient
+        rotated = self._into(gradient)
         self.first.lerp_(rotated, share(1 - beta1))
         self.second.lerp_(rotated.square(), share(1 - beta2))
         scale = (self.second / (1 - beta2**step)).sqrt_().add_(group["eps"])
@@ -129,51 +139,59 @@ class _Stack:
         if sound is not None:
             factor = torch.where(sound, factor, 0)
         update *= factor.view(-1, *[1] * (update.ndim - 1))
-        if self.rotates:
-            update = _rotate(update, [b.mT for b in self.bases])
+        update = self._out_of(update)
         torch._foreach_add_(self.targets, list(update), alpha=-group["lr"] / (1 - beta1**step))
-        if self.rotates and step % MEASURE_EVERY == 0:
-            for covariance, latest in zip(self.covariances, _covariances(gradient), strict=True):
-                covariance.lerp_(latest, share(1 - group["memory"]))
+        if self.sides and step % MEASURE_EVERY == 0:
+            for side, covariance in self.covariances.items():
+                covariance.lerp_(_covariance(gradient, side), share(1 - group["memory"]))
             if step % group["refresh"] == 0:
                 self._refresh()
 
     def _begin(self, gradient: Tensor) -> None:
         self.step = 0
         self.first, self.second = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        if self.rotates:
-            self.covariances = _covariances(gradient)
-            self.bases = [_eigenvectors(c) for c in self.covariances]
+        if self.convolution:
+            self.covariances = {side: _covariance(gradient, side) for side in self.sides}
+            self.bases = {side: _eigenvectors(c) for side, c in self.covariances.items()}
         self._share()
 
     def _refresh(self) -> None:
         """One step of the orthogonal iteration; the first moment moves along, the second stays with
         the basis vector of its rank."""
-        new = []
-        for axis, (covariance, basis) in enumerate(zip(self.covariances, self.bases, strict=True)):
+        new = {}
+        for side, covariance in self.covariances.items():
+            basis = self.bases[side]
             image = covariance @ basis
             order = (basis * image).sum(1).argsort(dim=1, descending=True)  # [B, D]
-            along = order.view(len(order), *((-1, 1, 1), (1, 1, -1))[axis])
-            self.second.copy_(self.second.gather(1 + 2 * axis, along.expand_as(self.second)))
+            along = order.view(len(order), *((-1, 1, 1), (1, 1, -1))[side])
+            self.second.copy_(self.second.gather(1 + 2 * side, along.expand_as(self.second)))
             columns = order[:, None].expand_as(basis)
-            new.append(orthonormal(covariance, basis.gather(2, columns)))
+            new[side] = orthonormal(covariance, basis.gather(2, columns))
         # Out of the old basis, into the new.
-        moved = _rotate(self.first, [b.mT for b in self.bases])
-        for basis, fresh in zip(self.bases, new, strict=True):
-            basis.copy_(fresh)
-        self.first.copy_(_rotate(moved, self.bases))
+        moved = self._out_of(self.first)
+        for side, fresh in new.items():
+            self.bases[side].copy_(fresh)
+        self.first.copy_(self._into(moved))
+
+    def _into(self, x: Tensor) -> Tensor:
+        """Coordinates of x in the bases."""
+        return _rotate(x, self.bases) if self.sides else x
+
+    def _out_of(self, x: Tensor) -> Tensor:
+        """The inverse of `_into`."""
+        return _rotate(x, {side: b.mT for side, b in self.bases.items()}) if self.sides else x
 
     def _flat(self, x: Tensor | None) -> Tensor:
         assert x is not None
-        return x.permute(0, 2, 3, 1).flatten(1, 2) if self.rotates else x
+        return x.permute(0, 2, 3, 1).flatten(1, 2) if self.convolution else x
 
     def _share(self) -> None:
         """Let every parameter's state see its own part."""
         for i, state in enumerate(self.states):
             state.update(step=self.step, first=self.first[i], second=self.second[i])
-            if self.rotates:
-                state["covariances"] = [c[i] for c in self.covariances]
-                state["bases"] = [b[i] for b in self.bases]
+            if self.convolution:
+                state["covariances"] = {side: c[i] for side, c in self.covariances.items()}
+                state["bases"] = {side: b[i] for side, b in self.bases.items()}
 
 
 def orthonormal(covariance: Tensor, basis: Tensor) -> Tensor:
@@ -204,10 +222,10 @@ def cholesky_qr(covariance: Tensor, basis: Tensor) -> Tensor:
     return torch.where(sound[:, None, None], q.to(basis.dtype), basis)
 
 
-def _covariances(gradient: Tensor) -> list[Tensor]:
-    """Covariances [B, O, O] and [B, I, I] of gradients [B, O, K, I]."""
-    rows, columns = gradient.flatten(2), gradient.flatten(1, 2)
-    return [rows @ rows.mT, columns.mT @ columns]
+def _covariance(gradient: Tensor, side: int) -> Tensor:
+    """Covariance [B, O, O] or [B, I, I] of gradients [B, O, K, I], by their side 0 or 1."""
+    rows = gradient.flatten(2) if side == 0 else gradient.flatten(1, 2).mT
+    return rows @ rows.mT
 
 
 def _eigenvectors(covariance: Tensor) -> Tensor:
@@ -218,8 +236,11 @@ def _eigenvectors(covariance: Tensor) -> Tensor:
     return torch.linalg.eigh(c)[1].to(covariance).contiguous()
 
 
-def _rotate(x: Tensor, bases: list[Tensor]) -> Tensor:
-    """Coordinates of x [B, O, K, I] in two bases [B, D, D], whose columns are basis vectors."""
-    left, right = bases
-    rotated = left.mT @ x.flatten(2)  # [B, O, K I]
-    return (rotated.view(len(x), -1, x.shape[3]) @ right).view(x.shape)
+def _rotate(x: Tensor, bases: dict[int, Tensor]) -> Tensor:
+    """Coordinates of x [B, O, K, I] in bases [B, D, D] of its sides, whose columns are the basis
+    vectors."""
+    if 0 in bases:
+        x = (bases[0].mT @ x.flatten(2)).view(x.shape)
+    if 1 in bases:
+        x = (x.flatten(1, 2) @ bases[1]).view(x.shape)
+    return x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .. import checkpoint, log
 from ..graph import StepGraph
 from ..machine import Machine
 from ..run import Budget, Run
+from ..soap import SOAP
 from .augment import shifted, warped
 from .data import SetData
 from .dropout import add_dropout
@@ -46,7 +48,8 @@ class SetTrainer(Run[SetRecipe]):
         """
         with Seeded(recipe.seed):
             model = SetVLAE(recipe.model)
-        precondition(model.pixelcnn)
+        if recipe.optimiser == "adam":
+            precondition(model.pixelcnn)
         self.model = model.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(recipe, run, budget, machine, self.model)
         self.dynamic = data.dynamic
@@ -67,17 +70,23 @@ class SetTrainer(Run[SetRecipe]):
         size = min(recipe.batch, len(self.train_images))
         self.indices = torch.zeros(size, dtype=torch.int64, device=self.device)
         self.order, self.order_epoch = self.indices, -1
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=self.rate,
-            # A short memory: where gradients grow, as in a decoder that learns flat areas, a long
-            # one lets single steps be many times too large.
-            betas=(0.9, 0.99),
-            weight_decay=recipe.weight_decay,
-            fused=True,
-            capturable=self.device.type == "cuda",
-        )
-        self.update = StepGraph(self._update, self.device, self.random)
+        # A short memory: where gradients grow, as in a decoder that learns flat areas, a long one
+        # lets single steps be many times too large.
+        betas = (0.9, 0.99)
+        self.update: Callable[[], None]
+        if recipe.optimiser == "soap":
+            self.optimiser = SOAP(self.model.parameters(), recipe.learning_rate, betas)
+            self.update = self._update  # its steps are not all alike, so they are no graph
+        else:
+            self.optimiser = torch.optim.AdamW(
+                self.model.parameters(),
+                lr=self.rate,
+                betas=betas,
+                weight_decay=recipe.weight_decay,
+                fused=True,
+                capturable=self.device.type == "cuda",
+            )
+            self.update = StepGraph(self._update, self.device, self.random)
         self.validation_due = 1 / recipe.validations
         if self.checkpoint.exists():
             self._load()
@@ -153,7 +162,11 @@ class SetTrainer(Run[SetRecipe]):
     def one_step(self) -> None:
         """One update, at the place of the schedule that `step` and `elapsed` say."""
         recipe = self.recipe
-        self.rate.fill_(self._learning_rate())
+        rate = self._learning_rate()
+        self.rate.fill_(rate)
+        if recipe.optimiser == "soap":
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
         self.decay.fill_(min(recipe.ema, (1 + self.step) / (10 + self.step)))
         self.shift_share.fill_(1 + (recipe.shifts_end - 1) * self._progress())
         if recipe.kl_target:
@@ -249,8 +262,9 @@ class SetTrainer(Run[SetRecipe]):
             raise ValueError(f"{self.checkpoint} was made by another recipe")
         self.kl_weight.fill_(state.get("kl_weight", 1.0))
         whole = self._take_up(state, trained(state["ema"], self.ema))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate  # itself: what was loaded is a copy
+        if self.recipe.optimiser == "adam":
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.rate  # itself: what was loaded is a copy
         if whole:
             self.best_elbo, self.validation_due = state["best_elbo"], state["validation_due"]
             if math.isfinite(self.best_elbo):
