@@ -41,6 +41,7 @@ def compress(
     *,
     model: str | None = None,
     effort: int = 0,
+    tune: str | None = None,
     size: int | str | None = None,
     bpp: float | None = None,
     target: str | None = None,
@@ -60,6 +61,7 @@ def compress(
         quality: 0..100.
         model: a name from `vlaec models`; None for the default one at this quality.
         effort: 0..9, how long to search for a better file.
+        tune: the metric that the search of an effort is for, "psnr" or "ms-ssim"; None for both.
         size: most bytes of the file, 40_000 or "40k"; the quality is found.
         bpp: most bits per pixel of the file; the quality is found.
         target: metric and value that the decompressed picture reaches, such as "lpips=0.1",
@@ -78,6 +80,7 @@ def compress(
         quality=quality,
         model=model,
         effort=effort,
+        tune=tune,
         size=size,
         bpp=bpp,
         target=target,
@@ -254,7 +257,8 @@ def encode(picture: Picture, options: CompressOptions, progress: Progress | None
 
     if options.searches:
         return _search(picture, options, progress or (lambda share: None))
-    return codec.encode(picture, options.quality, options.model, progress, effort=options.effort)
+    how = {"effort": options.effort, "tune": options.tune}
+    return codec.encode(picture, options.quality, options.model, progress, **how)
 
 
 def _search(picture: Picture, options: CompressOptions, progress: Progress) -> bytes:

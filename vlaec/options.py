@@ -18,6 +18,8 @@ from .limits import MAX_PIXELS
 from .target import Target, parse_size
 
 MAX_EFFORT = 9
+# Metrics that the search of an effort can be asked for.
+TUNES = ("psnr", "ms-ssim")
 STRIPPABLE = frozenset(("all", "exif", "xmp", "icc", "gps"))
 SCALES = (1, 2, 4, 8, 16)
 
@@ -27,7 +29,8 @@ class CompressOptions:
     """How a picture is compressed. Raises UsageError when a value is out of its range.
 
     `quality`: 0..100; `model`: a name from `vlaec models`, None for the default one at this
-    quality; `effort`: 0..9, how long to search for a better latent.
+    quality; `effort`: 0..9, how long to search for a better latent; `tune`: the metric to search
+    for, psnr or ms-ssim, None for both.
 
     At most one of three replaces the quality. `size`: most bytes of the file, as a number or as
     text with a unit, "40k"; `bpp`: most bits per pixel; `target`: fidelity, such as "lpips=0.1".
@@ -42,6 +45,7 @@ class CompressOptions:
     quality: float = 50.0
     model: str | None = None
     effort: int = 0
+    tune: str | None = None
     size: int | str | None = None
     bpp: float | None = None
     target: Target | str | None = None
@@ -55,6 +59,11 @@ class CompressOptions:
     def __post_init__(self) -> None:
         _set(self, "quality", number("quality", self.quality, 0, 100))
         _set(self, "effort", whole("effort", self.effort, 0, MAX_EFFORT))
+        if self.tune is not None:
+            if self.tune not in TUNES:
+                raise UsageError(f"tune must be {' or '.join(TUNES)}, not {self.tune!r}")
+            if not self.effort:
+                raise UsageError("tune is for the search of an effort: give effort 1 or more")
         if self.model is not None and not isinstance(self.model, str):
             raise UsageError(f"model must be a name, not {_type(self.model)}")
         aims = [name for name in ("size", "bpp", "target") if getattr(self, name) is not None]

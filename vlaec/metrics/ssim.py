@@ -44,16 +44,18 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
 class MultiScaleSSIM:
     """MS-SSIM to one `original` [N, C, H, W] in [0, 1], whose statistics are computed once.
 
-    No gradient goes to the original.
+    No gradient goes to the original. `finest`: the first scale that is looked at; without the
+    finest of all, which counts least, most of the work is spared.
 
     Raises:
         ValueError: pictures below SMALLEST.
     """
 
-    def __init__(self, original: Tensor) -> None:
+    def __init__(self, original: Tensor, finest: int = 0) -> None:
         size = window_size(min(original.shape[2:]))
         taps = torch.arange(size, device=original.device) * 1.0
         self.window = torch.softmax(-((taps - taps.mean()) ** 2) / (2 * SIGMA**2), 0)
+        self.finest = finest
         self.scales = []
         b = original.detach().float()
         for scale in range(len(EXPONENTS)):
@@ -67,6 +69,8 @@ class MultiScaleSSIM:
         total = torch.ones_like(a[:, :, 0, 0])  # [N, C]
         for scale, exponent in enumerate(EXPONENTS):
             a = _halved(a) if scale else a
+            if scale < self.finest:
+                continue
             luminance, contrast = self._ssim(a, *self.scales[scale])
             kept = luminance * contrast if scale == len(EXPONENTS) - 1 else contrast
             # Where structures oppose each other the power is not defined, and at 0 it has no slope.

@@ -30,8 +30,6 @@ from .strips import Held, Planes, Rows
 MAX_EFFORT = 9
 # Rows of latents that are gathered at a time.
 ROWS = 64
-# Steps of the search for a better latent: 50 at least, fewer find nothing.
-STEPS_PER_EFFORT = 50
 
 
 def encode(
@@ -100,6 +98,7 @@ class Codec:
         quality: float = 50,
         progress: Progress | None = None,
         effort: int = 0,
+        tune: str | None = None,
     ) -> bytes:
         """A `.vlae` file.
 
@@ -108,6 +107,7 @@ class Codec:
             quality: 0..100, within what the model is for.
             progress: told the share that is done.
             effort: 0..9, how long to search for a better latent; see `vlaec.photo.refine`.
+            tune: the metric to search for, "psnr" or "ms-ssim"; None for both.
         """
         lowest, highest = self.card.qualities
         if not lowest <= quality <= highest:
@@ -119,8 +119,7 @@ class Codec:
             raise UsageError(f"effort must be a whole number from 0 to {MAX_EFFORT}, not {effort}")
         report = progress or silent
         hundredths = round(quality * 100)
-        steps = effort * STEPS_PER_EFFORT
-        z = self.latent(picture.rgb, hundredths, steps, lambda share: report(0.4 * share))
+        z = self.latent(picture.rgb, hundredths, effort, lambda share: report(0.4 * share), tune)
         report(0.4)
         grey = picture.grey or _is_grey(picture.rgb)
         with background() as start:
@@ -222,10 +221,11 @@ class Codec:
         self,
         rgb: np.ndarray,
         quality_hundredths: int,
-        steps: int = 0,
+        effort: int = 0,
         progress: Progress | None = None,
+        tune: str | None = None,
     ) -> np.ndarray:
-        """z [C, h, w] int32 of a picture [H, W, 3] uint8, after a search of `steps` steps.
+        """z [C, h, w] int32 of a picture [H, W, 3] uint8, after the search that an effort is.
 
         Raises:
             UsageError: the search needs torch, which is not installed.
@@ -240,13 +240,14 @@ class Codec:
         def integers(y: np.ndarray) -> np.ndarray:
             return quantise(y, self._plain, weights)
 
-        if not steps:
+        if not effort:
             return integers(y[0])
         refine = _search()
         pixels = Pixels(rgb)
         (x,) = pixels.rows(0, pixels.height)
         level = quality_hundredths / 10000
-        return refine(self.card, x[0], y[0], weights, level, steps, integers, progress or silent)
+        given = x[0], y[0], weights, level
+        return refine(self.card, *given, effort, integers, progress or silent, tune)
 
     def _strength(
         self, rgb: np.ndarray, z: np.ndarray, quality_hundredths: int, grey: bool

@@ -1,10 +1,15 @@
 """The encoder's search for a better z: gradient descent on the rate and distortion of the picture.
 
 The analysis network answers at once for all pictures; its answer is near the best latent for the
-picture at hand, and not there. Stochastic Gumbel annealing (Yang, Bamler & Mandt 2020, "Improving
-Inference for Neural Image Compression", section 3.2) moves it by gradient descent on
-rate + lambda * distortion while it is rounded softly and at random, ever harder. Nothing in the
-file or the decoder depends on it.
+picture at hand, and not there. There are two searches. Nothing in the file or the decoder depends
+on them.
+
+Stochastic Gumbel annealing (Yang, Bamler & Mandt 2020, "Improving Inference for Neural Image
+Compression", section 3.2) moves z by gradient descent on rate + lambda * distortion while it is
+rounded softly and at random, ever harder. That takes steps by the hundred: fewer than about 50 do
+harm. In a few steps another search finds as much: z stays whole, gradients at z add up, in units
+of the cost's curvature, and an element changes once they have carried it to the next integer. A
+step that makes z worse is taken back and the next ones are smaller.
 
 The distortion is MSE and 1 - MS-SSIM together. A search for MSE alone takes contrast from where
 there is little of it and gains nothing in MS-SSIM; with both, the gain in PSNR is nearly the same.
@@ -19,6 +24,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,16 +36,38 @@ from ..metrics.ssim import SMALLEST, MultiScaleSSIM
 from ..networks.config import STRIDE
 from ..networks.photo import PhotoVLAE
 
-# Chosen on photographs held out for validation: fewer than about 50 steps do harm, and so does a
-# rounding that starts colder.
+# Effort 1 is so many steps of whole integers; every further one is worth so many of annealing.
+WHOLE_STEPS = 14
+ANNEALING_STEPS = 50
+# Of whole integers: the first step, in units of gradient / curvature, and what becomes of it after
+# one that pays and one that does not. Channels of less curvature than their mean count as that.
+FIRST, AFTER_GAIN, AFTER_LOSS = 0.15, 1.2, 0.4
+# How far an element may get from the analysis output.
+REACH = 1.2
+# Of annealing, chosen on photographs held out for validation: a rounding that starts colder does
+# harm.
 LEARNING_RATE = 0.05
 WARMEST, COLDEST = 0.5, 0.15
-# 1 - MS-SSIM in units of MSE: rates at equal PSNR and MS-SSIM fall by 9 and 12 % with 1000 (at
-# quality 20), by 7 and 17 % with 2000; with 3000 LPIPS suffers.
-DISSIMILARITY = 2000.0
-# Bits per squared unit of distance from the analysis output: against 0, rates at equal LPIPS are
-# 3 % lower and those at equal PSNR and MS-SSIM 1 to 3 % lower; with 10 the search finds less.
-PULL = 3.0
+
+
+class Aim(NamedTuple):
+    """What a search lowers besides the rate."""
+
+    # Weights of MSE (of pixels 0..255) and of 1 - MS-SSIM. Rates at equal PSNR and MS-SSIM fall by
+    # 9 and 12 % with 1 and 1000 (at quality 20), by 7 and 17 % with 2000; with 3000 LPIPS suffers.
+    error: float = 1.0
+    dissimilarity: float = 2000.0
+    # Bits per squared unit of distance from the analysis output: against 0, rates at equal LPIPS
+    # are 3 % lower and those at equal PSNR and MS-SSIM 1 to 3 % lower; with 10 it finds less.
+    pull: float = 3.0
+
+
+# By the metric that a user asks for; None is a compromise that texture does not suffer from.
+AIMS: dict[str | None, Aim] = {
+    None: Aim(),
+    "psnr": Aim(1.0, 0.0, 0.0),
+    "ms-ssim": Aim(0.3, 4000.0, 0.0),
+}
 # Latents on one side of the square that is searched at a time: bounds memory to about 2 GB.
 TILE = 64
 # Latents around it that are seen and stay as they are.
@@ -56,9 +84,10 @@ def refine(
     y: np.ndarray,
     weights: np.ndarray,
     level: float,
-    steps: int,
+    effort: int,
     quantise: Quantise,
     progress: Progress,
+    tune: str | None = None,
 ) -> np.ndarray:
     """Integers z [C, h, w] int32: the result of `quantise`, or better ones.
 
@@ -71,10 +100,12 @@ def refine(
         y: [C, h, w], the analysis output.
         weights: [levels], interpolation weights of the quality's levels.
         level: quality in [0, 1].
-        steps: of gradient descent, for every tile.
+        effort: from 1 on, how many steps of gradient descent every tile takes.
         quantise: integers for an analysis output.
         progress: told the share of the steps that are done.
+        tune: the metric to search for, of `AIMS`.
     """
+    aim = AIMS[tune]
     stopped = threading.Event()
 
     def told(share: float) -> None:
@@ -83,7 +114,7 @@ def refine(
         progress(share)
 
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(_refine, card, x, y, weights, level, steps, quantise, told)
+        future = pool.submit(_refine, card, x, y, weights, level, effort, quantise, told, aim)
         try:
             return future.result()
         except BaseException:
@@ -102,9 +133,10 @@ def _refine(
     y: np.ndarray,
     weights: np.ndarray,
     level: float,
-    steps: int,
+    effort: int,
     quantise: Quantise,
     progress: Progress,
+    aim: Aim,
 ) -> np.ndarray:
     model = _load(card.id)
     levels = torch.from_numpy(weights).float()[None]
@@ -126,12 +158,17 @@ def _refine(
             start,
             free[None],
             quantise,
+            aim,
         )
 
         def share(done: float, index: int = index) -> None:
             progress((index + done) / len(tiles))
 
-        better = search.run(torch.from_numpy(y[part])[None].clone(), steps, share)
+        answer = torch.from_numpy(y[part])[None].clone()
+        if effort == 1:
+            better = search.whole(answer, WHOLE_STEPS, share)
+        else:
+            better = search.annealed(answer, effort * ANNEALING_STEPS, share)
         z[part] = better[0].to(torch.int32).numpy()
     return z
 
@@ -159,16 +196,57 @@ class _Search:
         start: Tensor,
         free: Tensor,
         quantise: Quantise,
+        aim: Aim,
     ) -> None:
+        self.aim = aim
         self.model, self.x, self.levels = model, x, levels
         self.start, self.free, self.quantise = start, free, quantise
         self.pixels = x.shape[2] * x.shape[3]
         self.weight = model.config.rate_weight(level)
         # Smaller pictures have too few scales.
-        self.similarity = MultiScaleSSIM(x) if min(x.shape[2:]) >= SMALLEST else None
+        compared = aim.dissimilarity and min(x.shape[2:]) >= SMALLEST
+        self.similarity = MultiScaleSSIM(x, finest=1) if compared else None
 
-    def run(self, y: Tensor, steps: int, progress: Callable[[float], None]) -> Tensor:
-        """Integers [1, C, h, w] that cost no more than `start`."""
+    def whole(self, y: Tensor, steps: int, progress: Callable[[float], None]) -> Tensor:
+        """Integers [1, C, h, w] that cost no more than `start`, by steps of whole integers."""
+        kept = self.start
+        lowest, slope = self._slope(kept, y)
+        curvature = self._curvature(kept, slope, y)
+        place, step = kept.clone(), FIRST
+        best = place, slope
+        for count in range(2, steps):
+            progress(count / steps)
+            place = place - step * slope / curvature
+            place = torch.where(self.free, place.clamp(y - REACH, y + REACH), self.start)
+            z = place.round()
+            cost, slope = self._slope(z, y)
+            if cost <= lowest:
+                kept, lowest, best = z, cost, (place, slope)
+                step *= AFTER_GAIN
+            else:
+                place, slope = best
+                step *= AFTER_LOSS
+        return self._cheaper(kept)
+
+    def _slope(self, z: Tensor, y: Tensor) -> tuple[float, Tensor]:
+        """The cost of z [1, C, h, w], with that of its distance from y, and its gradient."""
+        parameter = z.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
+            cost = self.cost(parameter, torch.Generator().manual_seed(0))
+        cost = cost + self.aim.pull * (parameter - y).square().sum() / self.pixels
+        (gradient,) = torch.autograd.grad(cost, parameter)
+        return float(cost.detach()), gradient
+
+    def _curvature(self, z: Tensor, slope: Tensor, y: Tensor) -> Tensor:
+        """Second derivative of the cost by channel, [1, C, 1, 1], from one more gradient: the
+        products with random signs have the Hessian's diagonal as their mean (Hutchinson 1989)."""
+        signs = torch.empty_like(z).bernoulli_(generator=torch.Generator().manual_seed(0)) - 0.5
+        _, other = self._slope(z + signs, y)
+        curvature = ((other - slope) * signs / 0.25).mean((0, 2, 3), keepdim=True)
+        return curvature.clamp_min(max(float(curvature.clamp_min(0).mean()), 1e-9))
+
+    def annealed(self, y: Tensor, steps: int, progress: Callable[[float], None]) -> Tensor:
+        """Integers [1, C, h, w] that cost no more than `start`, by annealing."""
         parameter = y.clone().requires_grad_()
         optimiser = torch.optim.Adam([parameter], LEARNING_RATE)
         noise = torch.Generator().manual_seed(0)
@@ -181,11 +259,14 @@ class _Search:
             z = torch.where(self.free, soft, self.start)
             with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
                 cost = self.cost(z, noise)
-            cost = cost + PULL * (parameter - y).square().sum() / self.pixels
+            cost = cost + self.aim.pull * (parameter - y).square().sum() / self.pixels
             (parameter.grad,) = torch.autograd.grad(cost, parameter)
             optimiser.step()
         better = torch.from_numpy(self.quantise(parameter.detach()[0].numpy())).float()[None]
-        better = torch.where(self.free, better, self.start)
+        return self._cheaper(torch.where(self.free, better, self.start))
+
+    def _cheaper(self, better: Tensor) -> Tensor:
+        """`start`, or other integers if they cost less."""
         with torch.no_grad():
             costs = [self.cost(z, torch.Generator().manual_seed(0)) for z in (self.start, better)]
         return better if costs[1] < costs[0] else self.start
@@ -196,9 +277,10 @@ class _Search:
         prior = self.model.prior(z, z, self.levels, of_w)
         code = self.model.code(z, prior.mean, prior.log_scale, self.levels)
         mean = self.model.mean(self.model.synthesis.trunk(code))
-        distortion = ((mean - self.x) * 255).square().mean()
+        distortion = self.aim.error * ((mean - self.x) * 255).square().mean()
         if self.similarity:
-            distortion = distortion + DISSIMILARITY * (1 - self.similarity(mean).mean())
+            dissimilarity = 1 - self.similarity(mean).mean()
+            distortion = distortion + self.aim.dissimilarity * dissimilarity
         bits = (prior.latent_bits + prior.hyper_bits).sum()
         return bits / self.pixels + self.weight * distortion
 
