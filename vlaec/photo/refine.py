@@ -65,8 +65,8 @@ class Aim(NamedTuple):
 # By the metric that a user asks for; None is a compromise that texture does not suffer from.
 AIMS: dict[str | None, Aim] = {
     None: Aim(),
-    "psnr": Aim(1.0, 0.0, 0.0),
-    "ms-ssim": Aim(0.3, 4000.0, 0.0),
+    "psnr": Aim(1.0, 0.0),
+    "ms-ssim": Aim(0.3, 4000.0),
 }
 # Latents on one side of the square that is searched at a time: bounds memory to about 2 GB.
 TILE = 64
