@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from benchmarks.common import RESULTS, evenly
 from benchmarks.paper import __main__ as paper
-from benchmarks.paper import colour, density, identity, table
+from benchmarks.paper import colour, density, flows, identity, table
 from benchmarks.paper.baselines import ROWS
 from benchmarks.paper.figure import GAP, LINE
 from vlaec.bench.likelihood import likelihoods
@@ -297,3 +297,27 @@ def test_shifts_and_mirrors_are_all_that_varies() -> None:
     varied = identity.shift_and_mirror(np.stack([image] * 3000), np.random.default_rng(0))
     assert varied.shape == (3000, 7, 9, 3)
     assert {one.tobytes() for one in varied} == allowed
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_a_stack_of_flow_steps_is_a_density(scales: bool) -> None:
+    """Against the change of variables, whose Jacobian is taken numerically."""
+    torch.manual_seed(0)
+    stack = flows.FlowStack(3, 16, 2, 2, scales).double()
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    z = 16 * torch.randn(4, 3, dtype=torch.float64)
+
+    for row, found in zip(z, stack.log_density(z), strict=True):
+
+        def vector(row: torch.Tensor) -> torch.Tensor:
+            u = row[None, :, None, None] / 16
+            for step in stack.steps:
+                shift, log_scale = step(u)
+                u = ((u - shift) * (torch.exp(-log_scale) if scales else 1)).flip(1)
+            return (u[0, :, 0, 0] - stack.mean) / stack.log_scale.exp()
+
+        jacobian = torch.autograd.functional.jacobian(vector, row)
+        normal = -0.5 * (vector(row).square().sum() + 3 * np.log(2 * np.pi))
+        assert float(found) == pytest.approx(float(normal + jacobian.det().abs().log()), abs=1e-9)

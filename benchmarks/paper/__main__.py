@@ -6,6 +6,7 @@
     python -m benchmarks.paper fields     --models NAME ... --data DATA
     python -m benchmarks.paper colour     --models NAME ... --data DATA --out F
     python -m benchmarks.paper baselines  --data DATA --dataset mnist-static --minutes 4
+    python -m benchmarks.paper flows      --model NAME --data DATA --dataset mnist-static --out F
     python -m benchmarks.paper table      --results FOLDER
 
 DATA is a folder with the sets' files (docs/TRAINING.md). Results are JSON files;
@@ -117,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     rows.add_argument("--samples", type=_positive, default=256)
     rows.add_argument("--runs", type=Path, default=Path("runs/baselines"))
     rows.add_argument("--out", type=Path, default=PAPER / "baselines.json")
+
+    stacked = commands.add_parser("flows", help="one affine step against a stack, as priors")
+    stacked.set_defaults(run_command=_flows)
+    _add_model(stacked)
+    stacked.add_argument("--dataset", choices=("mnist-static", "caltech"), required=True)
+    stacked.add_argument("--minutes", type=float, default=3, help="for each")
+    stacked.add_argument("--out", type=Path, required=True)
 
     text = commands.add_parser("table", help="all results as Markdown")
     text.set_defaults(run_command=_table)
@@ -282,6 +290,16 @@ def _baselines(args: argparse.Namespace, recorder: Recorder) -> None:
         finished[name] = row.result("baseline", about=baselines.ROWS[name].about, **values)
         ordered = {name: finished[name] for name in baselines.ROWS if name in finished}
         write(args.out, {"kind": "baselines", **asked, "rows": ordered})
+
+
+def _flows(args: argparse.Namespace, recorder: Recorder) -> None:
+    from . import flows
+
+    data, images = load_test(args.dataset, args.data)
+    named = load_model(args.model)
+    rows = flows.compare(named.model, data.train, images, args.minutes)
+    values = {"dataset": args.dataset, "model": args.model, "sha256": named.sha256}
+    write(args.out, recorder.result("flows", **values, minutes_each=args.minutes, rows=rows))
 
 
 def _table(args: argparse.Namespace, _recorder: Recorder) -> None:

@@ -161,6 +161,26 @@ def _baselines(results: list[Result]) -> Iterator[str]:
         yield _commands(list(result["rows"].values()))
 
 
+def _flows(results: list[Result]) -> Iterator[str]:
+    for r in results:
+        yield f"## One deep affine step against a stack of flow steps, on {r['dataset']}\n"
+        yield (
+            f"Priors fitted to z of `{r['model']}`, {r['minutes_each']:g} minutes each, and the KL "
+            "that is left, in nats per test image: what is less goes into -ELBO one to one.\n"
+        )
+        rows = [
+            [
+                name,
+                f"{row['parameters']:,}",
+                str(row["steps"]),
+                _pm((row["kl"]["mean"], row["kl"]["error"]), 2),
+            ]
+            for name, row in r["rows"].items()
+        ]
+        yield _table(["prior", "parameters", "training steps", "KL"], rows)
+    yield _commands(results)
+
+
 def _archives(results: list[Result]) -> Iterator[str]:
     yield "## Lossless archives\n"
     yield (
@@ -292,6 +312,7 @@ PARTS = {
     "baselines": _baselines,
     "archive": _archives,
     "identity": _identity,
+    "flows": _flows,
     "figure": _figures,
     "fields": _fields,
     "colour": _colour,
