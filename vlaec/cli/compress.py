@@ -34,7 +34,7 @@ SUFFIX = ".vlae"
     type=click.IntRange(0, MAX_EFFORT),
     default=0,
     show_default=True,
-    help="Encoder search effort (1: about 10 seconds per megapixel, 2: 50, 9: 220).",
+    help="Encoder search effort (1: 10 seconds per megapixel, 2: a minute, 9: 4).",
 )
 @click.option(
     "--tune", type=click.Choice(TUNES), help="Metric to search for, with --effort.  [default: both]"
