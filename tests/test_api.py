@@ -142,6 +142,8 @@ def test_a_damaged_image_that_pillow_has_opened(tmp_path: Path) -> None:
         {"effort": -1},
         {"effort": "1"},
         {"effort": False},
+        {"tune": "psnr"},
+        {"tune": "ssim", "effort": 1},
         {"model": 3},
     ],
     ids=str,

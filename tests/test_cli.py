@@ -249,6 +249,8 @@ def test_models(run: Run, tiny_models: Path) -> None:
         (("compress", "photo.png", "-q", "high"), "high"),
         (("compress", "photo.png", "--effort", "10"), "10"),
         (("compress", "photo.png", "--effort", "1.5"), "1.5"),
+        (("compress", "photo.png", "--tune", "psnr"), "effort"),
+        (("compress", "photo.png", "--effort", "1", "--tune", "lpips"), "lpips"),
         (("compress", "photo.png", "--nonsense"), "--nonsense"),
         (("compress", "absent.png"), "cannot read absent.png: No such file"),
         (("compress", "photo.png", "-o", "photo.png", "--force"), "is the input"),

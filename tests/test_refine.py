@@ -39,17 +39,19 @@ def crop(photo: Path, height: int, width: int) -> np.ndarray:
     return pixels
 
 
-def cost(model: PhotoVLAE, x: Tensor, z: Tensor) -> float:
-    """Rate + lambda * (MSE + 2000 (1 - MS-SSIM)), written once more."""
+def cost(
+    model: PhotoVLAE, x: Tensor, z: Tensor, error: float = 1.0, dissimilarity: float = 2000.0
+) -> float:
+    """Rate + lambda * (MSE + 2000 (1 - MS-SSIM)), written once more, or other weights."""
     levels = level_weights(torch.tensor([QUALITY]), model.config.levels)
     with torch.no_grad():
         noise = model.prior.draw_noise(z, torch.Generator().manual_seed(0))
         prior = model.prior(z, z, levels, noise)
         mean = model.decode(z, prior.mean, prior.log_scale, levels).mean
     bpp = float(prior.latent_bits + prior.hyper_bits) / (x.shape[2] * x.shape[3])
-    distortion = float(((mean - x) * 255).square().mean())
+    distortion = error * float(((mean - x) * 255).square().mean())
     if min(x.shape[2:]) >= 48:
-        distortion += 2000 * (1 - float(ms_ssim(mean, x)))
+        distortion += dissimilarity * (1 - float(ms_ssim(mean, x)))
     return bpp + model.config.rate_weight(QUALITY) * distortion
 
 
@@ -96,6 +98,16 @@ def test_similarity_is_searched_for(model: PhotoVLAE, photo: Path) -> None:
     _, both = searched(model, x)
     _, fidelity = searched(model, x, tune="psnr")
     assert cost(model, x, both) < 0.995 * cost(model, x, fidelity)
+
+
+@pytest.mark.parametrize(("tune", "weights"), [("psnr", (1.0, 0.0)), ("ms-ssim", (0.3, 4000.0))])
+def test_a_search_for_one_metric_finds_more_of_it(
+    model: PhotoVLAE, photo: Path, tune: str, weights: tuple[float, float]
+) -> None:
+    x = to_tensor(crop(photo, 128, 160))
+    _, both = searched(model, x)
+    _, one = searched(model, x, tune=tune)
+    assert cost(model, x, one, *weights) < cost(model, x, both, *weights)
 
 
 def test_a_pull_keeps_the_search_near_the_analysis_output(
