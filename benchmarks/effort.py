@@ -33,7 +33,6 @@ SEARCHES = {
     "effort 2": (2, None),
     "effort 2, tune psnr": (2, "psnr"),
     "effort 2, tune ms-ssim": (2, "ms-ssim"),
-    "effort 5": (5, None),
 }
 # Metric, and the strength of texture with which it is measured.
 METRICS = {"psnr": 0.0, "ms-ssim": 0.0, "lpips": None}
