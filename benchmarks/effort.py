@@ -1,4 +1,4 @@
-"""What the search of `--effort` and `--tune` gains, and what it takes.
+"""What the search of `--effort` gains, and what it takes.
 
     python -m benchmarks.effort DATA --weights WEIGHTS
 
@@ -27,13 +27,7 @@ from vlaec.images import Picture, is_picture
 from vlaec.photo.codec import decode, encode
 
 QUALITIES = (10, 20, 32, 50)
-# Name, effort and metric that is searched for.
-SEARCHES = {
-    "effort 1": (1, None),
-    "effort 2": (2, None),
-    "effort 2, tune psnr": (2, "psnr"),
-    "effort 2, tune ms-ssim": (2, "ms-ssim"),
-}
+SEARCHES = {"effort 1": 1, "effort 2": 2}
 # Metric, and the strength of texture with which it is measured.
 METRICS = {"psnr": 0.0, "ms-ssim": 0.0, "lpips": None}
 
@@ -46,14 +40,14 @@ class Curve(NamedTuple):
     seconds: float
 
 
-def curve(rgb: np.ndarray, effort: int, tune: str | None, metrics: dict[str, Any]) -> Curve:
+def curve(rgb: np.ndarray, effort: int, metrics: dict[str, Any]) -> Curve:
     """One picture [H, W, 3] with one search."""
     bpp: list[float] = []
     values: dict[str, list[float]] = {name: [] for name in metrics}
     seconds = 0.0
     for quality in QUALITIES:
         start = time.process_time()
-        data = encode(Picture(rgb), quality, effort=effort, tune=tune)
+        data = encode(Picture(rgb), quality, effort=effort)
         seconds += time.process_time() - start
         bpp.append(8 * len(data) / rgb[..., 0].size)
         shown = {texture: decode(data, texture=texture).rgb for texture in set(METRICS.values())}
@@ -92,14 +86,14 @@ def main(argv: list[str] | None = None) -> None:
     ][: args.limit]
     metrics = {name: load(name, args.weights) for name in METRICS}
     encode(Picture(pictures[0]), 30, effort=1)  # loads what is loaded once
-    before = [curve(rgb, 0, None, metrics) for rgb in pictures]
+    before = [curve(rgb, 0, metrics) for rgb in pictures]
     kept = json.loads(args.out.read_text())["bd_rates"] if args.out.exists() else {}
     rows: dict[str, Any] = {}
-    for name, (effort, tune) in SEARCHES.items():
+    for name, effort in SEARCHES.items():
         if name in kept:
             rows[name] = kept[name]
             continue
-        rows[name] = compared(before, [curve(rgb, effort, tune, metrics) for rgb in pictures])
+        rows[name] = compared(before, [curve(rgb, effort, metrics) for rgb in pictures])
         print(name, rows[name], flush=True)
         write(
             args.out,
