@@ -99,3 +99,18 @@ def test_a_damaged_stack_is_refused() -> None:
     longer = np.concatenate([np.array([7, 7, 7, 7], np.uint32), coded.words])
     with pytest.raises(BadFileError):
         CODER.decode(longer, coded.bits_back, (6, 6), 5000)
+
+
+@given(st.integers(0, 2**32), st.tuples(st.integers(0, 20), st.integers(0, 17)), shapes)
+@settings(max_examples=20, deadline=None)
+def test_what_is_expected_of_a_window_is_that_of_the_picture(
+    seed: int, corner: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    """The surroundings that a window is given are all that it depends on."""
+    z = draw_latent(seed, 30, 27, 4.0)
+    weights = CODER.prior.level_weights(seed % 10001)
+    (top, left), (height, width) = corner, shape
+    window = slice(top, min(30, top + height)), slice(left, min(27, left + width))
+    whole = CODER.prior.expected(z, (slice(0, 30), slice(0, 27)), weights)
+    for part, all_of_it in zip(CODER.prior.expected(z, window, weights), whole, strict=True):
+        assert np.array_equal(part, all_of_it[:, window[0], window[1]])

@@ -123,10 +123,12 @@ def test_sizes_are_kept_and_used(models: None, factor: float, bpp: float) -> Non
 
 def test_effort_begins_where_no_effort_ends(models: None) -> None:
     encode, asked = encoder(1.3)
-    data = rate.encode_within(40000, 10**6, CompressOptions(effort=2), encode)
+    options = CompressOptions(effort=2, tune="psnr")
+    data = rate.encode_within(40000, 10**6, options, encode)
     assert 0.97 * 40000 <= len(data) <= 40000
     efforts = [options.effort for options in asked]
     assert efforts == sorted(efforts) and efforts.count(2) <= 2
+    assert all(options.tune == ("psnr" if options.effort else None) for options in asked)
 
 
 def test_targets_are_reached_with_few_bytes(models: None) -> None:

@@ -175,3 +175,24 @@ def test_the_orthogonal_iteration_without_qr() -> None:
     torch.testing.assert_close(once.abs(), expected.abs(), atol=1e-4, rtol=0)
     for hopeless in (torch.zeros_like(covariance), covariance * float("nan")):
         assert torch.equal(cholesky_qr(hopeless, basis), basis)
+
+
+def test_long_sides_are_not_rotated() -> None:
+    """With none rotated it is Adam with bounded steps, which treats elements one by one."""
+    torch.manual_seed(0)
+    gradients = torch.randn(12, 3, 8, 1, 1)
+    found = []
+    for shape in ((3, 8, 1, 1), (24,)):
+        p = nn.Parameter(torch.zeros(shape))
+        optimiser = SOAP([p], lr=0.1, longest=2)
+        for gradient in gradients:
+            p.grad = gradient.reshape(shape).clone()
+            optimiser.step()
+        found.append(p.detach().flatten())
+    assert torch.allclose(*found, atol=1e-6)
+    p = nn.Parameter(torch.zeros(3, 8, 1, 1))
+    optimiser = SOAP([p], lr=0.1, longest=4)
+    for gradient in gradients:
+        p.grad = gradient.clone()
+        optimiser.step()
+    assert list(optimiser.state[p]["bases"]) == [0] and not torch.allclose(p.flatten(), found[0])

@@ -143,7 +143,8 @@ def encode_within(limit: int, pixels: int, options: CompressOptions, encode: Enc
     for effort in sorted({0, options.effort}):  # effort begins where no effort ends
 
         def trial(position: int, effort: int = effort) -> Trial:
-            data = encode(replace(ladder.options(position, options), effort=effort))
+            tune = options.tune if effort else None  # there is none without a search
+            data = encode(replace(ladder.options(position, options), effort=effort, tune=tune))
             return Trial(position, math.log(len(data) / limit), data)
 
         tries = search(trial, ladder.places, start, -math.log(FULL), 1.0)

@@ -166,10 +166,12 @@ class Prior:
         """Rows and columns of z [C, h, w] int, and about what coding says of them: means and log
         scales, [C, rows, columns] float32."""
         # Around it the neighbours that a convolution sees, from an even row and column on: parity
-        # is counted from there.
+        # is counted from there. A feature depends on MARGIN cells of w, and they on one more of z.
         sides = list(zip(window, z.shape[1:], strict=True))
         near = [_grown(part, 2, size, 2) for part, size in sides]
-        far = [_grown(part, HYPER_STRIDE * MARGIN, size, HYPER_STRIDE) for part, size in sides]
+        far = [
+            _grown(part, HYPER_STRIDE * (MARGIN + 1), size, HYPER_STRIDE) for part, size in sides
+        ]
         features = self.expected_features(z[:, far[0], far[1]], weights)
         rows, columns = map(_within, near, far)
         seen, features = z[:, near[0], near[1]], features[:, rows, columns]

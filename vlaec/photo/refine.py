@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from .. import zoo
+from ..coding.gaussian import LATENT_BOUND
 from ..coding.progress import Progress
 from ..metrics.ssim import SMALLEST, MultiScaleSSIM
 from ..networks.config import STRIDE
@@ -218,7 +219,7 @@ class _Search:
             progress(count / steps)
             place = place - step * slope / curvature
             place = torch.where(self.free, place.clamp(y - REACH, y + REACH), self.start)
-            z = place.round()
+            z = place.round().clamp(1 - LATENT_BOUND, LATENT_BOUND)  # as `quantise` leaves them
             cost, slope = self._slope(z, y)
             if cost <= lowest:
                 kept, lowest, best = z, cost, (place, slope)
