@@ -27,7 +27,15 @@ from vlaec.images import Picture, is_picture
 from vlaec.photo.codec import decode, encode
 
 QUALITIES = (10, 20, 32, 50)
-SEARCHES = {"effort 1": 1, "effort 2": 2}
+# Effort, and the metric that is searched for.
+SEARCHES: dict[str, tuple[int, str | None]] = {
+    "effort 1": (1, None),
+    "effort 2": (2, None),
+    "effort 2, tune psnr": (2, "psnr"),
+    "effort 2, tune ms-ssim": (2, "ms-ssim"),
+    "effort 4": (4, None),
+    "effort 9": (9, None),
+}
 # Metric, and the strength of texture with which it is measured.
 METRICS = {"psnr": 0.0, "ms-ssim": 0.0, "lpips": None}
 
@@ -40,14 +48,16 @@ class Curve(NamedTuple):
     seconds: float
 
 
-def curve(rgb: np.ndarray, effort: int, metrics: dict[str, Any]) -> Curve:
+def curve(
+    rgb: np.ndarray, metrics: dict[str, Any], effort: int = 0, tune: str | None = None
+) -> Curve:
     """One picture [H, W, 3] with one search."""
     bpp: list[float] = []
     values: dict[str, list[float]] = {name: [] for name in metrics}
     seconds = 0.0
     for quality in QUALITIES:
         start = time.process_time()
-        data = encode(Picture(rgb), quality, effort=effort)
+        data = encode(Picture(rgb), quality, effort=effort, tune=tune)
         seconds += time.process_time() - start
         bpp.append(8 * len(data) / rgb[..., 0].size)
         shown = {texture: decode(data, texture=texture).rgb for texture in set(METRICS.values())}
@@ -86,14 +96,14 @@ def main(argv: list[str] | None = None) -> None:
     ][: args.limit]
     metrics = {name: load(name, args.weights) for name in METRICS}
     encode(Picture(pictures[0]), 30, effort=1)  # loads what is loaded once
-    before = [curve(rgb, 0, metrics) for rgb in pictures]
+    before = [curve(rgb, metrics) for rgb in pictures]
     kept = json.loads(args.out.read_text())["bd_rates"] if args.out.exists() else {}
     rows: dict[str, Any] = {}
-    for name, effort in SEARCHES.items():
+    for name, search in SEARCHES.items():
         if name in kept:
             rows[name] = kept[name]
             continue
-        rows[name] = compared(before, [curve(rgb, effort, metrics) for rgb in pictures])
+        rows[name] = compared(before, [curve(rgb, metrics, *search) for rgb in pictures])
         print(name, rows[name], flush=True)
         write(
             args.out,

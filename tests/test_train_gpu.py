@@ -20,6 +20,7 @@ from vlaec.train.__main__ import main as train
 from vlaec.train.gpu import main
 from vlaec.train.photo import held_out, session
 from vlaec.train.photo.data import photo_paths
+from vlaec.train.photo.pages import OWN, PLANES
 from vlaec.train.photo.parts import read_parts, write_parts
 from vlaec.train.photo.pool import PagePool
 from vlaec.train.photo.recipe import Recipe
@@ -203,13 +204,13 @@ def test_a_worker_that_dies_is_followed_by_another(
 
 def test_pages_drawn_ahead(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    pool = PagePool(10, 32, (1, 2), torch.device("cpu"))
+    pool = PagePool(10, 32, (1, 2), torch.device("cpu"), [OWN])
     crops = pool.crops(50, random)
-    assert crops.shape == (50, 32, 32, 3) and crops.dtype == torch.uint8
-    assert pool.pages is not None and pool.pages.shape == (10, 40, 40, 3)
-    everywhere = pool.pages.unfold(1, 32, 1).unfold(2, 32, 1).flatten(0, 2)  # [.., 3, 32, 32]
+    assert crops.shape == (50, 32, 32, PLANES) and crops.dtype == torch.uint8
+    assert pool.pages is not None and pool.pages.shape == (10, 40, 40, PLANES)
+    everywhere = pool.pages.unfold(1, 32, 1).unfold(2, 32, 1).flatten(0, 2)  # [.., PLANES, 32, 32]
     for crop in crops:
         assert bool((everywhere == crop.permute(2, 0, 1)).flatten(1).all(1).any())
     assert len(crops.flatten(1).unique(dim=0)) > 20
-    again = PagePool(10, 32, (1, 2), torch.device("cpu"))
+    again = PagePool(10, 32, (1, 2), torch.device("cpu"), [OWN])
     assert torch.equal(again.crops(50, np.random.default_rng(0)), crops)

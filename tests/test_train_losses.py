@@ -16,7 +16,15 @@ from vlaec.networks import PhotoVLAE
 from vlaec.train.photo.adversary import WARM_UP, Adversary
 from vlaec.train.photo.losses import Losses, Objective
 from vlaec.train.photo.recipe import Recipe
-from vlaec.train.photo.terms import ON_MEAN, TERMS, Judges
+from vlaec.train.photo.terms import (
+    ON_MEAN,
+    ON_TEXTURE,
+    TERMS,
+    Judges,
+    TextureScene,
+    letter_error,
+    muted,
+)
 
 
 def seeded() -> torch.Generator:
@@ -181,8 +189,9 @@ def of_everything(last: bool, **weights: float) -> Losses:
     objective = Objective(
         PhotoVLAE(recipe.model), recipe if last else recipe.weighted(**weights), judges()
     )
-    x = torch.rand(2, 3, 128, 128)
-    return objective(x, torch.tensor([0.2, 0.9]), (0, 0), seeded(), structure=not last)
+    x, lettering = torch.rand(2, 3, 128, 128), torch.rand(2, 1, 128, 128)
+    level = torch.tensor([0.2, 0.9])
+    return objective(x, level, (0, 0), seeded(), structure=not last, lettering=lettering)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["B", "C"])
@@ -226,6 +235,43 @@ def test_stage_c_may_have_weights_of_its_own() -> None:
         set(objective(x, level, (0, 0), seeded(), structure).terms) for structure in (True, False)
     ]
     assert names == [{"energy", "nll", "log_mse"}, {"wd", "nll", "log_mse"}]
+
+
+def test_what_lettering_looks_like_is_judged_by_its_error_alone() -> None:
+    """Where letters are, no other loss moves the texture; elsewhere the two do not meet."""
+    target, mean, texture = torch.rand(3, 2, 3, 64, 64, generator=seeded())
+    lettering = torch.zeros(2, 1, 64, 64)
+    lettering[:, :, :, :32] = 1
+
+    def gradient(name: str) -> Tensor:
+        picture = texture.clone().requires_grad_()
+        seen = muted(target, picture, lettering)
+        error = letter_error(target, picture, lettering)
+        scene = TextureScene(target, mean, seen, torch.zeros(()), judges(), error)
+        ON_TEXTURE[name].measure(scene).backward()
+        assert picture.grad is not None
+        return picture.grad != 0
+
+    for name in ("lpips", "energy", "log_mse"):
+        moved = gradient(name)
+        assert not moved[..., :32].any() and moved[..., 32:].any()
+    moved = gradient("texture_lettering")
+    assert moved[..., :32].all() and not moved[..., 32:].any()
+    # Without lettering nothing is muted, and nothing is an error.
+    assert muted(target, texture, None) is texture
+    assert not letter_error(target, texture, None).any()
+
+
+def test_letters_count_where_they_are() -> None:
+    torch.manual_seed(0)
+    objective = Objective(PhotoVLAE(RECIPE.model), RECIPE.weighted(lettering=2.0), judges())
+    x, level = torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9])
+    found = []
+    for lettering in (None, torch.zeros(2, 1, 64, 64), torch.ones(2, 1, 64, 64)):
+        losses = objective(x, level, None, seeded(), lettering=lettering)
+        found.append((losses.total.item(), losses.terms["lettering"].item()))
+    assert found[0] == found[1] and found[0][1] == 0
+    assert found[2][0] - found[0][0] == pytest.approx(2 * found[2][1], rel=1e-4)
 
 
 def test_recipes_of_old_cards_still_load() -> None:

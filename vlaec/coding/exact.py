@@ -20,6 +20,7 @@ from ..threads import one_blas_thread, spread
 WEIGHT_GRID = 2.0**16
 ACTIVATION_GRID = 2.0**12
 ACTIVATION_BOUND = 1024.0
+_ROUNDER = 1.5 * 2.0**52 / ACTIVATION_GRID
 # Positions per matrix product: they stay in the cache, and no result depends on their number.
 CHUNK = 1024
 
@@ -209,12 +210,14 @@ def shuffle(factor: int) -> Layer:
 
 
 def to_grid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Round to the activation grid and clamp; into `out`, which may be x itself."""
-    out = np.multiply(x, ACTIVATION_GRID, out=out)
-    np.rint(out, out=out)
-    np.multiply(out, 1 / ACTIVATION_GRID, out=out)
-    np.maximum(out, -ACTIVATION_BOUND, out=out)
-    return np.minimum(out, ACTIVATION_BOUND, out=out)
+    """Round to the activation grid and clamp; into `out`, which may be x itself.
+
+    x lies within +-2^39, as all exact sums do.
+    """
+    # Numbers around `_ROUNDER` are the grid's distance apart: the sum rounds, halves to even.
+    out = np.add(x, _ROUNDER, out=out)
+    np.subtract(out, _ROUNDER, out=out)
+    return np.clip(out, -ACTIVATION_BOUND, ACTIVATION_BOUND, out=out)
 
 
 def round_weight(weight: np.ndarray) -> np.ndarray:

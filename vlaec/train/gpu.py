@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         if args.command == "stage":
             from .photo.stage import stage
 
-            count = stage(args.data, args.to, args.first, args.then, round(args.megabytes * 1e6))
+            most = round(args.megabytes * 1e6)
+            count = stage(args.data, args.to, args.first, args.then, most, args.fonts)
             print(f"{count} photographs in {args.to}, {args.to.stat().st_size} bytes")
         else:
             from .photo.parts import unpack_parts
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     staged.add_argument("--megabytes", type=float, default=38)
     staged.add_argument("--first", nargs="*", default=[], help="subfolders that are taken whole")
     staged.add_argument("--then", nargs="*", default=[], help="subfolders for what is left")
+    staged.add_argument("--fonts", type=Path, help="folder of typefaces for drawn pages")
     unpacked = commands.add_parser("unpack", help="make a run of packed files")
     unpacked.add_argument("folder", type=Path)
     unpacked.add_argument("--run", type=Path, required=True)

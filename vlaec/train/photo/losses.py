@@ -39,6 +39,7 @@ class Objective(nn.Module):
         corner: tuple[int, int] | None,
         random: torch.Generator,
         structure: bool = True,
+        lettering: Tensor | None = None,
     ) -> Losses:
         """Losses of a batch.
 
@@ -49,6 +50,7 @@ class Objective(nn.Module):
                 stage A.
             random: what all noise is drawn from, on the device of `x`.
             structure: whether what decides z and the mean is trained; not in stage C.
+            lettering: [N, 1, H, W] in [0, 1], where letters are known to be.
 
         Returns:
             losses, with the measures "bpp", "mse" (of the mean, 0..255 scale) and "texture_mse".
@@ -56,7 +58,7 @@ class Objective(nn.Module):
         recipe = self.recipe
         with torch.set_grad_enabled(structure and torch.is_grad_enabled()):
             out = self.model(x, level, self.model.draw_noise(x, random))
-            total, terms, measures = self._structure(x, level, out, structure)
+            total, terms, measures = self._structure(x, level, out, structure, lettering)
         if corner is not None:
             some = slice((structure and recipe.texture_crops) or len(x))
             code = out.code[some]
@@ -66,8 +68,11 @@ class Objective(nn.Module):
             rows, columns = (slice(c, c + recipe.texture_crop) for c in corner)
             parts = (x[some], out.mean[some], detail, features)
             square = [t[:, :, rows, columns] for t in parts]
+            letters = None if lettering is None else lettering[some, :, rows, columns]
             noise = self.texture.draw_noise(square[-1], not structure, random)
-            on_texture, measures["texture_mse"] = self.texture(*square, noise, not structure)
+            on_texture, measures["texture_mse"] = self.texture(
+                *square, noise, not structure, letters
+            )
             terms |= on_texture
         weights = recipe.stage_weights(last=not structure)
         for name, term in terms.items():
@@ -75,7 +80,12 @@ class Objective(nn.Module):
         return Losses(total, terms, measures)
 
     def _structure(
-        self, x: Tensor, level: Tensor, out: VLAEOutput, trained: bool
+        self,
+        x: Tensor,
+        level: Tensor,
+        out: VLAEOutput,
+        trained: bool,
+        lettering: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Rate-distortion loss (0 unless it is trained), the terms on the mean, and measures."""
         recipe, config = self.recipe, self.model.config
@@ -89,6 +99,6 @@ class Objective(nn.Module):
         weight = config.lambda_min * torch.exp(level * span)
         balance = (weight / config.rate_weight(0.5)) ** -recipe.balance
         total = ((rate + weight * mse) * balance).mean()
-        scene = MeanScene(x, out.mean, weight * balance, self.judges)
+        scene = MeanScene(x, out.mean, weight * balance, self.judges, lettering)
         names = [name for name in recipe.stage_weights(last=False) if name in ON_MEAN]
         return total, {name: ON_MEAN[name].measure(scene) for name in names}, measures

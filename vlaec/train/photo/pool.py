@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .pages import draw_pages
+from .typefaces import Typeface
 
 # Pages are larger than crops by this, so that crops of one differ.
 ROOM = 1.25
@@ -22,21 +24,30 @@ PORTION = 8
 class PagePool:
     """Pages kept on a device, for crops of them. Drawing begins at once, in other processes."""
 
-    def __init__(self, n: int, size: int, seed: tuple[int, ...], device: torch.device) -> None:
-        """`n` pages for crops of `size` pixels."""
+    def __init__(
+        self,
+        n: int,
+        size: int,
+        seed: tuple[int, ...],
+        device: torch.device,
+        faces: Sequence[Typeface],
+    ) -> None:
+        """`n` pages for crops of `size` pixels, lettered in any of `faces`."""
         self.size, self.device = size, device
         side = round(ROOM * size)
-        self.portions = [(min(PORTION, n - i), side, (*seed, i)) for i in range(0, n, PORTION)]
+        self.portions = [
+            (min(PORTION, n - i), side, (*seed, i), tuple(faces)) for i in range(0, n, PORTION)
+        ]
         # Processes that start bare: a copy of this one would hold its threads' locks.
         context = multiprocessing.get_context("forkserver")
         self.workers: ProcessPoolExecutor | None = ProcessPoolExecutor(
             min(len(self.portions), os.cpu_count() or 1), context
         )
         self.waiting = [self.workers.submit(_portion, *portion) for portion in self.portions]
-        self.pages: Tensor | None = None  # [n, side, side, 3]
+        self.pages: Tensor | None = None  # [n, side, side, PLANES]
 
     def crops(self, n: int, random: np.random.Generator) -> Tensor:
-        """`n` pieces [n, size, size, 3] uint8; the first call waits until all pages are drawn."""
+        """`n` pieces [n, size, size, PLANES] uint8; the first call waits for all pages."""
         pages = self.pages if self.pages is not None else self._gather()
         room = pages.shape[1] - self.size
         which = random.integers(0, len(pages), n).tolist()
@@ -60,5 +71,5 @@ class PagePool:
         return self.pages
 
 
-def _portion(n: int, side: int, seed: tuple[int, ...]) -> np.ndarray:
-    return draw_pages(n, side, np.random.default_rng(seed))
+def _portion(n: int, side: int, seed: tuple[int, ...], faces: tuple[Typeface, ...]) -> np.ndarray:
+    return draw_pages(n, side, np.random.default_rng(seed), faces)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .data import HELD_OUT_FOLDER, photo_paths
+from .typefaces import FOLDER, typefaces
 
 SCALE = 0.58
 # Photographs are not reduced below this on their short side: crops are cut from them.
@@ -21,7 +22,14 @@ QUALITY = 88
 CROPS, CROP, CROP_SCALE = 24, 256, 0.7
 
 
-def stage(folder: Path, target: Path, first: list[str], then: list[str], most: int) -> int:
+def stage(
+    folder: Path,
+    target: Path,
+    first: list[str],
+    then: list[str],
+    most: int,
+    fonts: Path | None = None,
+) -> int:
     """Write the photographs of `folder` as the archive `target`, of at most `most` bytes.
 
     Those held out are left out, but for crops of them in a folder of their own, where
@@ -30,6 +38,7 @@ def stage(folder: Path, target: Path, first: list[str], then: list[str], most: i
     Args:
         first: names of subfolders that are taken whole.
         then: names of subfolders that fill what is left.
+        fonts: a folder of typefaces for drawn pages, which are taken as well.
 
     Returns:
         how many photographs there are.
@@ -51,6 +60,9 @@ def stage(folder: Path, target: Path, first: list[str], then: list[str], most: i
             size += len(data) + 1536
             return True
 
+        for face in typefaces(fonts) if fonts else []:
+            if face.path is not None:
+                add(f"{FOLDER}/{face.path.name}", face.path.read_bytes())
         for i, data in enumerate(_validation(held_out)):
             add(f"{HELD_OUT_FOLDER}/{i:02}.webp", data)
         for group in (first, then):

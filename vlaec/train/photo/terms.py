@@ -32,6 +32,7 @@ class MeanScene:
     mean: Tensor  # [N, 3, H, W]
     factor: Tensor  # [N]: weight of each crop's MSE (0..255 scale) in the rate-distortion loss
     judges: Judges
+    lettering: Tensor | None = None  # [N, 1, S, S] in [0, 1]
 
 
 @dataclass
@@ -40,9 +41,10 @@ class TextureScene:
 
     target: Tensor  # [N, 3, S, S] in [0, 1]
     mean: Tensor  # [N, 3, S, S], without gradient
-    texture: Tensor  # [N, 3, S, S]: mean + detail + sample
+    texture: Tensor  # [N, 3, S, S]: mean + detail + sample; see `muted`
     bits: Tensor  # [] bits per subpixel of the true residual
     judges: Judges
+    letters: Tensor  # [N]: mean error on lettering, 0..255 scale
     # For losses on feature maps alone, of the crops that they look at.
     maps: SceneMaps | None = None
 
@@ -50,7 +52,13 @@ class TextureScene:
         """The scene of the first `n` crops, or of all for 0."""
         if not n:
             return self
-        return replace(self, target=self.target[:n], mean=self.mean[:n], texture=self.texture[:n])
+        return replace(
+            self,
+            target=self.target[:n],
+            mean=self.mean[:n],
+            texture=self.texture[:n],
+            letters=self.letters[:n],
+        )
 
 
 @dataclass
@@ -142,6 +150,19 @@ def _dissimilarity(s: MeanScene) -> Tensor:
     return (s.factor * (1 - ms_ssim(s.mean, s.target))).mean()
 
 
+def letter_error(target: Tensor, picture: Tensor, lettering: Tensor | None) -> Tensor:
+    """Mean absolute error on lettering, 0..255 scale, times its share of each crop [N]."""
+    if lettering is None:
+        return target.new_zeros(len(target))
+    return ((picture - target).abs() * lettering * 255).flatten(1).mean(1)
+
+
+def muted(target: Tensor, picture: Tensor, lettering: Tensor | None) -> Tensor:
+    """A picture [N, 3, S, S] with the original in place of lettering: judges of what a picture
+    looks like would invent letters there."""
+    return picture if lettering is None else picture.lerp(target, lettering)
+
+
 def _log_mse(s: TextureScene) -> Tensor:
     # In logarithms a decibel counts the same at every quality.
     mse = ((s.texture - s.target) * 255).square().flatten(1).mean(1)
@@ -169,6 +190,8 @@ def _adversary(s: TextureScene) -> Tensor:
 # On the mean, in stages A and B. They reach z and the encoder.
 ON_MEAN: dict[str, Term[MeanScene]] = {
     "ms_ssim": Term(_dissimilarity),
+    # On drawn lettering, in units of MSE: what is wrong in a letter is wrong, however little.
+    "lettering": Term(lambda s: (s.factor * letter_error(s.target, s.mean, s.lettering)).mean()),
     "mean_lpips": Term(lambda s: _distance(s.judges.lpips, s.target, s.mean), "lpips"),
 }
 
@@ -183,6 +206,8 @@ ON_TEXTURE: dict[str, Term[TextureScene]] = {
     "variance": Term(lambda s: variance_distance(s.texture, s.target).mean()),
     "lattice": Term(lambda s: lattice_distance(s.texture, s.target).mean()),
     "log_mse": Term(_log_mse),
+    # On drawn lettering, which the others do not see as soon as this one has a weight.
+    "texture_lettering": Term(lambda s: s.letters.mean()),
     # On distributions: these two look at the crops of `crops["maps"]`.
     "wd": Term(_windows, "maps"),
     "ged": Term(_energy_score, "maps", samples=2),

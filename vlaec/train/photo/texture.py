@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...networks.pixelcnn import PixelCNN, SamplingNoise, draw_noise, mixture_bits, sample_mixture
 from ...networks.wavefront import WavefrontSampler
 from .recipe import Recipe
-from .terms import ON_TEXTURE, Judges, SceneMaps, TextureScene
+from .terms import ON_TEXTURE, Judges, SceneMaps, TextureScene, letter_error, muted
 
 
 class TextureNoise(NamedTuple):
@@ -61,6 +61,7 @@ class TextureLoss(nn.Module):
         features: Tensor,
         noise: TextureNoise,
         last: bool = False,
+        lettering: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Terms by name, and the texture's MSE on the 0..255 scale; both leave the mean alone.
 
@@ -71,6 +72,7 @@ class TextureLoss(nn.Module):
             features: [N, F, S, S] of the texture synthesis.
             noise: see `draw_noise`.
             last: in stage C.
+            lettering: [N, 1, S, S], where letters are known to be.
         """
         recipe, n = self.recipe, len(target)
         names, again = self._samples(n, last)
@@ -79,8 +81,17 @@ class TextureLoss(nn.Module):
         likely = mean + detail
         twice = torch.cat([features, features[:again]]) if again else features
         samples = self.sample(twice, noise.sampling)
-        texture = likely + samples[:n]
-        scene = TextureScene(target, mean, texture, target.new_zeros(()), self.judges)
+        sampled = likely + samples[:n]
+        letters = lettering if "texture_lettering" in names else None
+        texture = muted(target, sampled, letters)
+        scene = TextureScene(
+            target,
+            mean,
+            texture,
+            target.new_zeros(()),
+            self.judges,
+            letter_error(target, sampled, letters),
+        )
         if "nll" in names:
             shown = slice(recipe.crops.get("nll", 0) or n)
             scene.bits = self.likelihood(
@@ -91,14 +102,17 @@ class TextureLoss(nn.Module):
         if any(ON_TEXTURE[name].judge == "maps" for name in names):
             assert self.judges.maps is not None
             some = recipe.crops.get("maps", 0) or n
-            second = likely[:again] + samples[n:] if again else None
+            second = None
+            if again:
+                side = None if letters is None else letters[:again]
+                second = muted(target[:again], likely[:again] + samples[n:], side)
             scene.maps = SceneMaps.of(
                 self.judges.maps, target[:some], mean[:some], texture[:some], second
             )
         terms = {
             name: ON_TEXTURE[name].measure(scene.first(recipe.crops.get(name, 0))) for name in names
         }
-        mse = ((texture.detach() - target) * 255).square().mean()
+        mse = ((sampled.detach() - target) * 255).square().mean()
         return terms, mse
 
     def likelihood(self, truth: Tensor, context: Tensor, features: Tensor) -> Tensor:

@@ -21,11 +21,12 @@ from ..run import Budget, Run
 from ..soap import SOAP
 from .data import PhotoSet, photo_paths, upload
 from .losses import Losses, Objective
-from .pages import draw_pages
+from .pages import draw_pages, lay_over
 from .pool import PagePool
 from .recipe import Recipe
 from .start import start_from_components, start_texture
 from .terms import Judges
+from .typefaces import FOLDER, typefaces
 
 # Processes agree on the clock every so many steps: each time they wait for each other.
 CLOCK_STEPS = 8
@@ -64,10 +65,11 @@ class Trainer(Run[Recipe]):
             self.optimiser = torch.optim.Adam(
                 self.model.parameters(), recipe.learning_rate, fused=True
             )
+        self.faces = typefaces(folder / FOLDER)
         self.pages: PagePool | None = None
         if recipe.drawn and recipe.page_pool:
             seed = (recipe.seed, self.rank)
-            self.pages = PagePool(recipe.page_pool, recipe.crop, seed, self.device)
+            self.pages = PagePool(recipe.page_pool, recipe.crop, seed, self.device, self.faces)
         self.objective = objective(self.model, recipe, judges.to(self.device))
         self.flops = (
             flops_per_pixel(self.objective, recipe, machine) if machine.counts_flops else None
@@ -142,14 +144,14 @@ class Trainer(Run[Recipe]):
         self._set_rate()
         random = np.random.default_rng((recipe.seed, self.rank, self.step))
         self.random.manual_seed(int(random.integers(2**63)))
-        x = self._batch(random)
+        x, lettering = self._batch(random)
         corner = None
         if texture:
             room = (recipe.crop - recipe.texture_crop) // 16 + 1
             corner = (16 * int(random.integers(room)), 16 * int(random.integers(room)))
         level = upload(self._levels(random), self.device)
         with self.machine.autocast():
-            losses: Losses = self.objective(x, level, corner, self.random, structure)
+            losses: Losses = self.objective(x, level, corner, self.random, structure, lettering)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         if self.world > 1:
@@ -194,7 +196,8 @@ class Trainer(Run[Recipe]):
             progress / end if progress < end else (progress - end) / (1 - end) if end < 1 else 1
         )
 
-    def _batch(self, random: np.random.Generator) -> Tensor:
+    def _batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """Crops [N, 3, S, S], and where lettering was drawn on them, [N, 1, S, S]."""
         recipe = self.recipe
         scale = 1.0
         if random.random() < recipe.reduced:
@@ -202,17 +205,19 @@ class Trainer(Run[Recipe]):
             grid = max(recipe.crop // 16, 1)
             side = grid * round(recipe.crop / random.uniform(*recipe.reduction) / grid)
             scale = recipe.crop / side
+        x, lettering = self.photos.crops(self.batch, recipe.crop, scale, random), None
         drawn = round(recipe.drawn * self.batch)
-        x = self.photos.crops(self.batch - drawn, recipe.crop, scale, random)
         if drawn:
             if self.pages is not None:
                 pages = self.pages.crops(drawn, random)
             else:
-                pages = upload(draw_pages(drawn, recipe.crop, random), self.device)
-            x = torch.cat([x, pages.permute(0, 3, 1, 2).float() / 255])
+                pages = upload(draw_pages(drawn, recipe.crop, random, self.faces), self.device)
+            lettering = x.new_zeros(len(x), 1, *x.shape[2:])
+            x[:drawn], lettering[:drawn] = lay_over(pages, x[:drawn])
             # Some losses look at the first crops only.
-            x = x[upload(random.permutation(self.batch), self.device)]
-        return x.contiguous(memory_format=torch.channels_last)
+            order = upload(random.permutation(self.batch), self.device)
+            x, lettering = x[order], lettering[order]
+        return x.contiguous(memory_format=torch.channels_last), lettering
 
     def _set_clock(self, elapsed: float) -> None:
         """Take process 0's clock, so that all follow one schedule and stop together."""
