@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from training import RECIPE, make_trainer, silent, write_photos
 
 from vlaec.train import log
@@ -25,6 +25,7 @@ from vlaec.train.photo.parts import read_parts, write_parts
 from vlaec.train.photo.pool import PagePool
 from vlaec.train.photo.recipe import Recipe
 from vlaec.train.photo.start import start_texture
+from vlaec.train.photo.typefaces import typefaces
 
 TINY = replace(
     RECIPE,
@@ -147,7 +148,12 @@ def test_the_archive_of_photographs(tmp_path: Path) -> None:
         write_photos(tmp_path / "all" / name, count=20, side=270)
     archive = tmp_path / "photos.tar"
     command = ["stage", "--data", str(tmp_path / "all"), "--to", str(archive)]
-    whole = [*command, "--first", "first", "--then", "then"]
+    face = ImageFont.load_default(10)
+    assert isinstance(face, ImageFont.FreeTypeFont)
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "own.ttf").write_bytes(face.font_bytes)
+    (tmp_path / "faces" / "note.txt").touch()
+    whole = [*command, "--first", "first", "--then", "then", "--fonts", str(tmp_path / "faces")]
     assert main([*whole, "--megabytes", "1"]) == 0
     assert archive.stat().st_size <= 1e6
     with tarfile.open(archive) as tar:
@@ -158,6 +164,8 @@ def test_the_archive_of_photographs(tmp_path: Path) -> None:
     assert not {f"{p.parent.name}/{p.stem}" for p in held} & taken
     assert not any(name.startswith("other") for name in names)
     assert sum(name.startswith("first") for name in names) > 2
+    assert [name for name in names if name.startswith("fonts/")] == ["fonts/own.ttf"]
+    assert len(typefaces(tmp_path / "sent" / "fonts")) == 2
     crops = photo_paths(tmp_path / "sent", held_out=True)
     with Image.open(crops[0]) as crop:
         assert len(crops) == 2 and crop.size == (256, 256)

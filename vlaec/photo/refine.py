@@ -38,11 +38,14 @@ from ..networks.config import STRIDE
 from ..networks.photo import PhotoVLAE
 
 # Effort 1 is so many steps of whole integers; every further one is worth so many of annealing.
-WHOLE_STEPS = 14
+WHOLE_STEPS = 12
 ANNEALING_STEPS = 50
 # Of whole integers: the first step, in units of gradient / curvature, and what becomes of it after
 # one that pays and one that does not. Channels of less curvature than their mean count as that.
-FIRST, AFTER_GAIN, AFTER_LOSS = 0.15, 1.2, 0.4
+FIRST, AFTER_GAIN, AFTER_LOSS = 0.25, 1.1, 0.4
+# Where elements start between their integer and the analysis output: those near the edge of their
+# cell are the first to change.
+TOWARDS = 0.7
 # How far an element may get from the analysis output.
 REACH = 1.2
 # Of annealing, chosen on photographs held out for validation: a rounding that starts colder does
@@ -213,7 +216,7 @@ class _Search:
         kept = self.start
         lowest, slope = self._slope(kept, y)
         curvature = self._curvature(kept, slope, y)
-        place, step = kept.clone(), FIRST
+        place, step = kept + TOWARDS * (y - kept).clamp(-0.5, 0.5), FIRST
         best = place, slope
         for count in range(2, steps):
             progress(count / steps)
@@ -227,7 +230,7 @@ class _Search:
             else:
                 place, slope = best
                 step *= AFTER_LOSS
-        return self._cheaper(kept)
+        return kept
 
     def _slope(self, z: Tensor, y: Tensor) -> tuple[float, Tensor]:
         """The cost of z [1, C, h, w], with that of its distance from y, and its gradient."""
