@@ -34,7 +34,6 @@ SEARCHES: dict[str, tuple[int, str | None]] = {
     "effort 2, tune psnr": (2, "psnr"),
     "effort 2, tune ms-ssim": (2, "ms-ssim"),
     "effort 4": (4, None),
-    "effort 9": (9, None),
 }
 # Metric, and the strength of texture with which it is measured.
 METRICS = {"psnr": 0.0, "ms-ssim": 0.0, "lpips": None}

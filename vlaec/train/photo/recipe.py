@@ -150,7 +150,8 @@ _DEEP = replace(PRESETS["small"], analysis_depth=(3, 2, 3), synthesis_depth=(4, 
 
 # Weights with which texture is trained as a distribution: none of them punishes another sample, but
 # LPIPS, and the energy score pays for it. The small ones mend single faults: coloured pixels
-# (variance) and grids (lattice). Temperature 1: what is learned is what is drawn.
+# (variance), grids (lattice) and letters that look like others. Temperature 1: what is learned is
+# what is drawn.
 _SAMPLED = {
     "wd": 1.0,
     "ged": 0.15,
@@ -158,6 +159,7 @@ _SAMPLED = {
     "variance": 0.04,
     "lattice": 0.02,
     "nll": 0.03,
+    "texture_lettering": 0.3,
 }
 
 # One model for all qualities, for minutes on a GPU (`bin/train-gpu`): stage A from the principal
@@ -174,10 +176,10 @@ _ONE = Recipe(
     structure_until=1.0,
     texture_crop=128,
     jacobi_steps=8,
-    weights={"ms_ssim": 1000.0},
+    weights={"ms_ssim": 1000.0, "lettering": 20.0},
     reduced=0.7,
     reduction=(0.6, 0.95),
-    drawn=1 / 16,
+    drawn=1 / 8,
     page_pool=192,
 )
 
@@ -225,7 +227,7 @@ RECIPES: dict[str, Recipe] = {
         encoder_share=1.0,
         heat=1.25,
         # Three times as much as alone: the encoder hears the losses on texture and the rate.
-        weights={name: 3 * weight for name, weight in _SAMPLED.items()} | {"ms_ssim": 1000.0},
+        weights={name: 3 * weight for name, weight in _SAMPLED.items()} | _ONE.weights,
         crops={"maps": 16},
         jacobi_steps=12,
     ),

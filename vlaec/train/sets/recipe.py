@@ -129,7 +129,9 @@ SET_RECIPES: dict[str, SetRecipe] = {
     "cifar": CIFAR,
     "cifar-lossless": CIFAR_LOSSLESS,
     "cifar-5x3": replace(CIFAR, model=replace(CIFAR.model, receptive_field="5x3")),
-    "cifar-4x2": replace(CIFAR, model=replace(CIFAR.model, receptive_field="4x2")),
+    "cifar-4x2": replace(
+        CIFAR_LOSSLESS, model=replace(CIFAR_LOSSLESS.model, receptive_field="4x2")
+    ),
     "cifar-grey": replace(CIFAR, model=replace(CIFAR.model, grey_context=True)),
     "cifar-large": replace(
         CIFAR, model=SET_PRESETS["cifar-large"], batch=128, ema=0.9995, validation_images=5000
