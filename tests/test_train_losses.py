@@ -214,6 +214,19 @@ def test_the_total_moves_with_a_weight_by_the_term(
     assert (after.total - before.total).item() / 20 == pytest.approx(term, rel=1e-2, abs=1e-4)
 
 
+def test_a_batch_may_be_smaller_than_what_losses_look_at() -> None:
+    """As where a GPU's memory does not suffice."""
+    found = []
+    for crops in (0, 16):
+        torch.manual_seed(0)
+        recipe = replace(RECIPE.weighted(wd=1.0, ged=1.0), crops={"maps": crops})
+        losses = Objective(PhotoVLAE(recipe.model), recipe, judges())(
+            torch.rand(2, 3, 64, 64), torch.tensor([0.2, 0.9]), (0, 0), seeded()
+        )
+        found.append(losses.total.item())
+    assert found[0] == found[1]
+
+
 def test_the_rate_distortion_loss_is_what_it_says() -> None:
     recipe = replace(RECIPE, balance=0.3)
     torch.manual_seed(0)

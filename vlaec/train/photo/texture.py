@@ -51,7 +51,7 @@ class TextureLoss(nn.Module):
         """Names of the losses, and how many of `n` crops are sampled a second time."""
         names = [name for name in self.recipe.stage_weights(last) if name in ON_TEXTURE]
         twice = any(ON_TEXTURE[name].samples == 2 for name in names)
-        return names, (self.recipe.crops.get("maps", 0) or n) if twice else 0
+        return names, min(self.recipe.crops.get("maps", 0) or n, n) if twice else 0
 
     def forward(
         self,
