@@ -97,10 +97,9 @@ def main(argv: list[str] | None = None) -> None:
     encode(Picture(pictures[0]), 30, effort=1)  # loads what is loaded once
     before = [curve(rgb, metrics) for rgb in pictures]
     kept = json.loads(args.out.read_text())["bd_rates"] if args.out.exists() else {}
-    rows: dict[str, Any] = {}
+    rows: dict[str, Any] = dict.fromkeys(SEARCHES) | kept  # in that order
     for name, search in SEARCHES.items():
         if name in kept:
-            rows[name] = kept[name]
             continue
         rows[name] = compared(before, [curve(rgb, metrics, *search) for rgb in pictures])
         print(name, rows[name], flush=True)
@@ -112,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
                 "pictures": len(pictures),
                 "side": args.side,
                 "qualities": QUALITIES,
-                "bd_rates": rows,
+                "bd_rates": {name: row for name, row in rows.items() if row},
             },
         )
 
