@@ -2,10 +2,10 @@
 
     python -m benchmarks.speed --out benchmarks/results/speed.json
 
-Commands are run on the repository's photograph, in turn, each followed by the start of Python with
-numpy alone, which tells machines of different speed apart. Calls are those of a process that has
-made some: 768x512, with one thread and with two. All figures are medians. Memory, and larger
-pictures, are in `benchmarks.memory`.
+Commands are run on the repository's photograph, that with `--effort 1` on 768x512 pixels, and the
+start of Python with numpy alone, which tells machines of different speed apart; all in turn. Calls
+are those of a process that has made some: 768x512, with one thread and with two. All figures are
+medians. Memory, and larger pictures, are in `benchmarks.memory`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from PIL import Image
 
 from benchmarks.common import PHOTO, command, tiled_photo, write
 from vlaec import zoo
@@ -37,9 +39,12 @@ def processes(rounds: int) -> dict[str, Seconds]:
     """Of whole commands."""
     with tempfile.TemporaryDirectory() as folder:
         file, picture = Path(folder, "photo.vlae"), Path(folder, "photo.png")
+        larger = Path(folder, "larger.png")
+        Image.fromarray(tiled_photo(512, 768).rgb).save(larger)
         commands = {
             "numpy": [sys.executable, "-c", "import numpy"],
             "compress": [*VLAEC, "compress", "--force", str(PHOTO), "-o", str(file)],
+            "effort 1": [*VLAEC, "compress", "--force", "--effort", "1", str(larger)],
             "info": [*VLAEC, "info", str(file)],
             "decompress": [*VLAEC, "decompress", "--force", str(file), "-o", str(picture)],
         }
