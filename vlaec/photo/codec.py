@@ -340,9 +340,7 @@ def _coloured(rgb: np.ndarray, header: Header) -> np.ndarray:
 
 def _is_grey(rgb: np.ndarray) -> bool:
     """Whether the channels of a picture [H, W, 3] are equal."""
-    # Some rows at a time: most pictures have colour in the first.
-    parts = (rgb[top : top + ROWS] for top in range(0, len(rgb), ROWS))
-    return all(bool((part[..., :1] == part[..., 1:]).all()) for part in parts)
+    return bool((rgb[..., :1] == rgb[..., 1:]).all())
 
 
 def _in_grey(planes: np.ndarray) -> np.ndarray:
