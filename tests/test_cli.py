@@ -340,7 +340,7 @@ def test_bad_files(run: Run, compressed: Path, command: str) -> None:
     cases = {
         "the file is empty": b"",
         "not a .vlae file": Path("photo.png").read_bytes(),
-        "needs a newer vlaec": good[:4] + b"\x03" + good[5:],
+        "needs a newer vlaec": good[:4] + b"\x63" + good[5:],
         "header's checksum": bytes(claims),
         "truncated": good[:-1],
         "chunk's checksum": good[:50] + bytes([good[50] ^ 1]) + good[51:],

@@ -38,7 +38,7 @@ def small(alpha: bytes | None = None, **metadata: bytes) -> bytes:
 def header_bytes(**fields: object) -> bytes:
     """A header with a right CRC around fields that `Header` itself would refuse."""
     values = {
-        **{"version": 2, "flags": 0, "width": 600, "height": 400, "quality": 5000},
+        **{"version": 3, "flags": 0, "width": 600, "height": 400, "quality": 5000},
         **{"model_id": b"12345678", "seed": 0, "texture": 0, "crc": 0},
         **fields,
     }
@@ -138,7 +138,7 @@ def test_every_truncation_is_detected() -> None:
         (b"", "empty"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "not a .vlae file"),
         (b"VL", "truncated"),
-        (b"VLAE\x03", "version 3 and needs a newer"),
+        (b"VLAE\x04", "version 4 and needs a newer"),
         (header_bytes(version=0), "no format version 0"),
         (header_bytes(flags=4), "newer"),
         (header_bytes(flags=3, version=1), "newer"),
@@ -202,7 +202,7 @@ def test_unknown_optional_chunks_are_skipped() -> None:
         {"seed": 256},
         {"texture_255": -1},
         {"z_crc": 2**32},
-        {"version": 3},
+        {"version": 4},
     ],
 )
 def test_header_refuses_what_it_cannot_hold(fields: dict[str, object]) -> None:
@@ -228,6 +228,13 @@ def test_version_1_is_read_and_written_as_it_was() -> None:
     assert_same(unpack(made), Container(old, STACK, b"plane", {"xmp": b"x"}))
     assert container.info(made).version == 1
     assert old.checksum(b"latent") == zlib.crc32(b"latent")
+
+
+def test_version_2_differs_in_its_number_alone() -> None:
+    old = pack(Container(replace(HEADER, version=2), STACK))
+    new = pack(Container(HEADER, STACK))
+    assert (old[4], new[4]) == (2, 3) and old[5:30] == new[5:30] and old[34:] == new[34:]
+    assert not unpack(old).header.steps and unpack(new).header.steps
 
 
 @given(st.binary(max_size=20), st.data())

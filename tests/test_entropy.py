@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_models import golden_prior
+from PIL import Image
 
-from vlaec.coding.ans import new_stack
+from vlaec import zoo
+from vlaec.coding.ans import AnsCoder, new_stack
 from vlaec.coding.gaussian import Gaussians
-from vlaec.coding.symbols import pop, push
+from vlaec.coding.symbols import StackWriter, pop, push
 from vlaec.errors import BadFileError
+from vlaec.photo import codec, hyper_coder
 from vlaec.photo.latent_coder import LatentCoder
 
 CODER = LatentCoder(golden_prior())
-FAR = np.array([1000], np.int32)  # a symbol of w that no posterior would give
+PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photo.png"
+# Latents of which the coder's own Gaussians draw a w that lies 300 deviations from its mean.
+UNLUCKY = (31, 45, 50, 379)
 
 
 def draw_latent(seed: int, height: int, width: int, spread: float) -> np.ndarray:
@@ -61,27 +68,86 @@ def test_laws_2_and_3(seed: int, shape: tuple[int, int], spread: float) -> None:
     assert 32 * len(coded.words) <= 1.01 * coded.bits + 64
 
 
-def test_bits_back_never_costs_and_usually_saves() -> None:
-    saved = 0
-    for seed in range(5):
-        z = draw_latent(seed, 16, 16, 4.0)
-        coded = CODER.encode(z, 5000)
-        plain = LatentCoder(CODER.prior, bits_back=False).encode(z, 5000)
-        assert plain.bits_back == 0 < coded.bits_back
-        assert len(coded.words) <= len(plain.words)
-        saved += len(plain.words) - len(coded.words)
-    assert saved > 0
+def test_bits_back_saves_and_never_costs() -> None:
+    with Image.open(PHOTO) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    own = codec.load_codec(zoo.find(quality=50).id)
+    for quality in (1000, 5000, 9000):
+        z = own.latent(pixels, quality)
+        coded = own.coder.encode(z, quality)
+        plain = LatentCoder(own.exact, bits_back=False).encode(z, quality)
+        assert plain.bits_back == 0 and len(coded.words) <= len(plain.words)
+        assert quality == 1000 or (coded.bits_back > 500 and len(coded.words) < len(plain.words))
 
 
 @pytest.mark.parametrize("certain", [0, 10**9])
 def test_the_shorter_one_wins_unless_much_is_drawn(
     certain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One symbol far out does not pay: whoever compares finds out."""
+    """Symbols far out do not pay: whoever compares finds out."""
     monkeypatch.setattr("vlaec.photo.latent_coder.CERTAIN", certain)
-    monkeypatch.setattr(LatentCoder, "_draw", lambda self, stack, posterior: (FAR, 0.0))
+    monkeypatch.setattr("vlaec.photo.latent_coder.draw", far_out)
     coded = CODER.encode(draw_latent(0, 16, 16, 4.0), 5000)
-    assert coded.bits_back == (0 if certain else len(FAR))
+    assert (coded.bits_back > 0) == (not certain)
+
+
+def far_out(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
+    return np.full(gaussians.shape, 900, np.int32)
+
+
+def test_what_no_writer_draws_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlaec.photo.latent_coder.CERTAIN", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("vlaec.photo.latent_coder.draw", far_out)
+        coded = CODER.encode(draw_latent(0, 16, 16, 4.0), 5000)
+    with pytest.raises(BadFileError, match="no writer draws"):
+        CODER.decode(coded.words, coded.bits_back, (16, 16), 5000)
+
+
+@pytest.mark.parametrize("seed", UNLUCKY)
+def test_no_symbol_is_drawn_far_from_its_mean(seed: int) -> None:
+    z = draw_latent(seed, 32, 32, 4.0)
+    coded = CODER.encode(z, 5000)
+    plain = LatentCoder(CODER.prior, bits_back=False).encode(z, 5000)
+    assert coded.bits_back > 250 and len(coded.words) < 1.005 * len(plain.words)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_what_is_not_drawn_is_in_steps_that_pay(seed: int) -> None:
+    """No other multiple of the step, nor the mean in full precision, costs less in all."""
+    z = draw_latent(seed, 12, 12, 4.0)
+    prior, posterior = CODER.prior.hyper_prior(12, 12), CODER.prior.posterior(z)
+    w = hyper_coder.in_steps(posterior, prior)
+    assert not (w % hyper_coder.STEP).any()
+    assert (np.abs(w - posterior.means) <= 1.5 * hyper_coder.STEP).all()
+    weights = CODER.prior.level_weights(5000)
+
+    def bits(w: np.ndarray, count: int) -> float:
+        coder = StackWriter()
+        hyper_coder.write(coder, w, count, prior)
+        features = CODER.prior.features(w, weights, 12, 12)
+        for group in CODER.early:
+            places, gaussians = CODER.prior.group(group, z, features, weights)
+            cells = z[group.start : group.stop].reshape(len(gaussians.means), -1)[:, places]
+            coder.latents(gaussians, cells)
+        return coder.bits
+
+    exact = np.rint(posterior.means).astype(np.int32)
+    assert bits(w, 0) < bits(exact, len(exact))
+
+
+def test_no_symbol_of_w_is_drawn_that_the_prior_cannot_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the posterior's mean is at the bound, only symbols before the first beyond it count."""
+    z = draw_latent(3, 16, 16, 4.0)
+    posterior = CODER.prior.posterior(z)
+    at_bound = Gaussians(posterior.means + 1023, posterior.log_scales)
+    monkeypatch.setattr(CODER.prior, "posterior", lambda z: at_bound)
+    coded = CODER.encode(z, 5000)
+    decoded, _ = CODER.decode(coded.words, coded.bits_back, (16, 16), 5000)
+    assert coded.bits_back < 64 and np.array_equal(decoded, z)
 
 
 def test_a_tiny_picture_has_nothing_to_borrow_from() -> None:

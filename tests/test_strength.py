@@ -15,7 +15,7 @@ from vlaec.images import Picture
 from vlaec.metrics.variance import variance_distance
 from vlaec.photo import codec
 from vlaec.photo.container import info
-from vlaec.photo.strength import SIDE, WINDOWS, Corner, _corners, choose_strength
+from vlaec.photo.strength import EDGE, SIDE, WINDOWS, Corner, _corners, choose_strength
 
 
 def strength_of(pixels: np.ndarray, quality: float = 30) -> float:
@@ -99,7 +99,7 @@ def test_the_highest_that_does_no_harm(loss: float, strength: float) -> None:
     rgb = np.clip(128 + 2 * noise + 30 * loss * noise, 0, 255).astype(np.uint8)
 
     def decode(corners: list[Corner], side: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        mean = 128 + 2 * other.transpose(2, 0, 1)[None]
-        return mean / 255, 30 * other.transpose(2, 0, 1)[None] / 255
+        inner = other.transpose(2, 0, 1)[None, :, EDGE:-EDGE, EDGE:-EDGE]
+        return (128 + 2 * inner) / 255, 30 * inner / 255
 
     assert choose_strength(rgb, (6, 6), decode) == strength

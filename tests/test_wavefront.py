@@ -66,7 +66,9 @@ def test_equals_pixel_by_pixel(
 ) -> None:
     cnn = make_cnn(receptive_field)
     features = torch.randn(FEATURES, height, width)
-    drawn = make_sampler(cnn, 0.8, tmp_path).sample(features.numpy(), key=11)
+    sampler = make_sampler(cnn, 0.8, tmp_path)
+    noise = sampler.noise(11, range(-(-height // BAND)), min(height, BAND), width)
+    drawn = sampler.sample(features.numpy(), noise)
     sampled = torch.from_numpy(drawn)
     for band, top in enumerate(range(0, height, BAND)):
         part = features[None, :, top : top + BAND]

@@ -88,10 +88,15 @@ def spread(function: Callable[[Part], Made], parts: Iterable[Part]) -> list[Made
     Within a part everything is done one after the other: a pool whose threads wait for others of
     the same pool may wait for ever.
     """
+    return list(in_turn(function, parts))
+
+
+def in_turn(function: Callable[[Part], Made], parts: Iterable[Part]) -> Iterator[Made]:
+    """As `spread`; each result can be had as soon as it is there and those before it have been."""
     work = list(parts)
-    if len(work) < 2 or not _have_threads():
-        return [function(part) for part in work]
-    return list(_workers().map(function, work))
+    if len(work) < 2 or free() < 2:
+        return map(function, work)
+    return _workers().map(function, work)
 
 
 @contextmanager
@@ -104,7 +109,7 @@ def background(wanted: bool = True) -> Iterator[Start]:
     started: list[Future[Any]] = []
 
     def start(function: Callable[[], Made]) -> Callable[[], Made]:
-        if not (wanted and _have_threads()):
+        if not wanted or free() < 2:
             return function
         future = _workers().submit(function)
         started.append(future)
@@ -124,11 +129,11 @@ def background(wanted: bool = True) -> Iterator[Start]:
         wait(started)
 
 
-def _have_threads() -> bool:
-    """Whether there are threads: none are to be had in one of them, nor once the main one has
-    ended, as for functions of `atexit`."""
-    several = count() > 1 and not getattr(_here, "worker", False)
-    return several and threading.main_thread().is_alive()
+def free() -> int:
+    """Threads that the caller's work can be spread over: 1 in one of them, and once the main one
+    has ended, as for functions of `atexit`."""
+    alone = getattr(_here, "worker", False) or not threading.main_thread().is_alive()
+    return 1 if alone else count()
 
 
 def _workers() -> ThreadPoolExecutor:

@@ -61,7 +61,9 @@ def sample(codec: Codec, layers: Layers, temperature: float) -> Tensor:
     """Residual [3, H, W], detail and sample, each pixel from those sampled before it, as decoding
     does."""
     sampler = TextureSampler(codec.graphs.draw, codec.config, temperature)
-    drawn = sampler.sample(layers.features.numpy(), layers.key)
+    _, height, width = layers.features.shape
+    noise = sampler.noise(layers.key, range(-(-height // BAND)), min(height, BAND), width)
+    drawn = sampler.sample(layers.features.numpy(), noise)
     return layers.detail + torch.from_numpy(drawn)
 
 

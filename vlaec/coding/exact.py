@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .. import threads
 from ..threads import one_blas_thread, spread
 
 WEIGHT_GRID = 2.0**16
@@ -23,6 +24,11 @@ ACTIVATION_BOUND = 1024.0
 _ROUNDER = 1.5 * 2.0**52 / ACTIVATION_GRID
 # Positions per matrix product: they stay in the cache, and no result depends on their number.
 CHUNK = 1024
+# Positions that a thread of their own is worth.
+WORTH_A_THREAD = 256
+
+# Columns of flat positions; see `ExactConv.seen`.
+Seen = Callable[[np.ndarray], np.ndarray]
 
 
 class GridError(ValueError):
@@ -77,36 +83,33 @@ class ExactConv:
             spread(part, starts)
         return out
 
-    def at(self, x: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """[in, H, W] -> [out, P] at flat positions [P]."""
+    def seen(self, x: np.ndarray) -> Seen:
+        """What gives, of [in, H, W] and flat positions [P], the columns [k * k * in, P] that
+        `columns` takes."""
         if self.kernel == 1:
-            return self._pointwise(x.reshape(len(x), -1)[:, positions])
+            own = x.reshape(len(x), -1)
+            return lambda positions: own[:, positions]
         padded = self._pad(x[:, None])
-        stride = padded.shape[3]
+        stride, width = padded.shape[3], x.shape[2]
         flat = padded.reshape(len(x), -1)
-        # Flat index in the padded plane of the top-left tap of every position's window.
-        corner = positions // x.shape[2] * stride + positions % x.shape[2]
         steps = np.arange(self.kernel)
         taps = (steps[:, None] * stride + steps).ravel()
-        out = self._empty(len(self.bias), len(positions))
 
-        def part(start: int) -> None:
-            places = corner[start : start + CHUNK]
-            window = self._empty(len(taps), len(flat), len(places))
+        def gathered(positions: np.ndarray) -> np.ndarray:
+            # Flat index in the padded plane of the top-left tap of every position's window.
+            corner = positions // width * stride + positions % width
+            window = self._empty(len(taps), len(flat), len(corner))
             for shift, target in zip(taps, window, strict=True):
-                np.take(flat, places + shift, axis=1, out=target, mode="clip")
-            columns = window.reshape(self.weight.shape[1], -1)
-            out[:, start : start + CHUNK] = self._product(columns)
+                np.take(flat, corner + shift, axis=1, out=target, mode="clip")
+            return window.reshape(self.weight.shape[1], -1)
 
-        with one_blas_thread():
-            spread(part, range(0, len(positions), CHUNK))
-        return out
+        return gathered
 
     def _empty(self, *shape: int) -> np.ndarray:
         return np.empty(shape)
 
     def columns(self, x: np.ndarray) -> np.ndarray:
-        """[in, M] on the grid -> [out, M] by one product in the calling thread, for 1x1 kernels."""
+        """[k * k * in, M] on the grid -> [out, M] by one product in the calling thread."""
         return self._product(x)
 
     def _pad(self, x: np.ndarray) -> np.ndarray:
@@ -172,10 +175,18 @@ class ExactNetwork:
         """
         first, *rest = self.layers
         assert isinstance(first, ExactConv)
-        out = first.at(x, positions)
-        for layer in rest:
-            out = layer(out)
-        return out
+        seen = first.seen(x)
+        fewest = -(-len(positions) // CHUNK)
+        parts = max(1, fewest, min(threads.free(), len(positions) // WORTH_A_THREAD))
+
+        def part(places: np.ndarray) -> np.ndarray:
+            out = first.columns(seen(places))
+            for layer in rest:
+                out = layer(out)
+            return out
+
+        with one_blas_thread():
+            return np.concatenate(spread(part, np.array_split(positions, parts)), 1)
 
 
 def relu(x: np.ndarray) -> np.ndarray:

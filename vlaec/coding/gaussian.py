@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 # Scales are exp(SCALE_LOG_MIN + i / SCALE_STEPS) for table index i in 0..SCALE_COUNT - 1.
@@ -17,6 +19,8 @@ LATENT_BOUND = 1023
 MEAN_GRID = 16.0
 # constriction gives no symbol less than 2^-24.
 MAX_BITS = 24.0
+# Distances from the mean, in steps of its grid, whose bits are looked up.
+NEAR = 256
 
 # exp(-2.25 + i / 8) in units of 2^-16, as constants: no two libraries need agree on exp.
 # fmt: off
@@ -75,6 +79,12 @@ class Gaussians:
         subset._means, subset.indices = self._means[part], self.indices[part]
         return subset
 
+    def take(self, places: np.ndarray | tuple[np.ndarray, ...]) -> Gaussians:
+        """Those at `places`, as numpy takes indices."""
+        subset = Gaussians.__new__(Gaussians)
+        subset._means, subset.indices = self._means[places], self.indices[places]
+        return subset
+
     def columns(self, start: int, stop: int) -> Gaussians:
         """Some of them, by the last axis."""
         subset = Gaussians.__new__(Gaussians)
@@ -106,7 +116,20 @@ class Gaussians:
 
 def gaussian_bits(symbols: np.ndarray, gaussians: Gaussians) -> np.ndarray:
     """-log2 of the mass of unit cells around integers, elementwise, as the coder charges it."""
-    return cell_bits(symbols, gaussians.means, gaussians.scales)
+    steps = (np.abs(symbols - gaussians.means) * MEAN_GRID).astype(np.int32)
+    places = gaussians.indices * np.int32(NEAR) + np.minimum(steps, NEAR - 1)
+    bits = _near_bits()[places]
+    far = steps >= NEAR
+    if far.any():
+        bits[far] = cell_bits(symbols[far], gaussians.means[far], gaussians.scales[far])
+    return bits
+
+
+@lru_cache(maxsize=1)
+def _near_bits() -> np.ndarray:
+    """Bits of cells by scale and by distance from the mean, flat [SCALE_COUNT * NEAR]."""
+    distances, scales = np.meshgrid(np.arange(NEAR) / MEAN_GRID, SCALES)
+    return cell_bits(distances, np.zeros_like(distances), scales).ravel()
 
 
 def cell_bits(symbols: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -56,7 +56,11 @@ def draw(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
 
 
 def put_back(stack: AnsCoder, gaussians: Gaussians, drawn: np.ndarray) -> None:
-    """Inverse of `draw`."""
+    """Inverse of `draw`.
+
+    Raises:
+        KeyError: numbers that `draw` does not give.
+    """
     means, scales = gaussians.means, gaussians.scales
     base = np.rint(means).astype(np.int32)
     for index, at in reversed(_by_scale(gaussians)):

@@ -22,14 +22,16 @@ from .exact_prior import ExactPrior, PlainPrior
 from .graphs import PREVIEW, Graphs, release
 from .latent_coder import LatentCoder, Parameters
 from .quantise import quantise
-from .render import render
-from .sampler import TextureSampler
-from .strength import Corner, choose_strength
-from .strips import Held, Planes, Rows
+from .render import render, rows_sampled
+from .sampler import BAND, TextureSampler
+from .strength import EDGE, Corner, choose_strength
+from .strips import LARGE, Held, Planes, Rows
 
 MAX_EFFORT = 9
 # Rows of latents that are gathered at a time.
 ROWS = 64
+# Pixels around a crop that a sample of it begins with, at least as many as a window reaches.
+SEEN = 4
 
 
 def encode(
@@ -165,11 +167,24 @@ class Codec:
         if not 0 <= seed_used <= 255:
             raise UsageError(f"seed must be between 0 and 255, not {seed_used}")
         report = progress or silent
-        z, parameters = self.read_latent(container)
-        z = z.astype(np.int16)  # large pictures have many
-        release(header.width * header.height)
-        report(0.2)
+        pixels = header.width * header.height
         key = header.z_crc | seed_used << 32
+        step = rows_sampled(header.width)
+
+        def noise(top: int) -> np.ndarray:
+            rows = min(step, header.height - top)
+            bands = range(top // BAND, -(-(top + rows) // BAND))
+            return self.sampler.noise(key, bands, min(rows, BAND), header.width)
+
+        # The first is made beside the latents, which have one thread.
+        ahead = strength > 0 and pixels <= LARGE
+        with background(ahead) as start:
+            first = start(lambda: noise(0))
+            z, parameters = self.read_latent(container)
+            made = {0: first()} if ahead else {}
+        z = z.astype(np.int16)  # large pictures have many
+        release(pixels)
+        report(0.2)
         code = self._known(Latents(z, parameters), header.quality_hundredths)
         mean = self.graphs.mean(code, alone=strength == 0)
         added = self.graphs.texture(code) if strength > 0 else None
@@ -178,7 +193,11 @@ class Codec:
         def share(done: float) -> None:
             report(0.2 + 0.8 * done)
 
-        rgb = _coloured(render(mean, added, self.sampler, size, strength, key, share), header)
+        def noise_from(top: int) -> np.ndarray:
+            return made.pop(top) if top in made else noise(top)
+
+        rgb = render(mean, added, self.sampler, size, strength, noise_from, share)
+        rgb = _coloured(rgb, header)
         report(1.0)
         alpha = None
         if container.alpha is not None:
@@ -198,7 +217,7 @@ class Codec:
         report(0.9)
         code = self._known(Latents(z, parameters), header.quality_hundredths)
         size = -(-header.height // PREVIEW), -(-header.width // PREVIEW)
-        rgb = render(self.graphs.preview(code), None, self.sampler, size, 0.0, 0, silent)
+        rgb = render(self.graphs.preview(code), None, self.sampler, size, 0.0, _no_noise, silent)
         report(1.0)
         return _coloured(rgb, header)
 
@@ -211,7 +230,11 @@ class Codec:
         header, stack = container.header, container.stack
         shape = latent_shape(header.height, header.width)
         z, parameters = self.coder.decode(
-            stack.words, stack.bits_back, shape, header.quality_hundredths
+            stack.words,
+            stack.bits_back,
+            shape,
+            header.quality_hundredths,
+            header.steps,
         )
         if header.checksum(latent_bytes(z)) != header.z_crc:
             raise mismatch("latents", f"{self.card.name} {self.card.id}")
@@ -268,9 +291,17 @@ class Codec:
             code = self._known(held, quality_hundredths)
             both = [self.graphs.mean(code), self.graphs.texture(code)]
             (picture,), (detail, features) = spread(lambda rows: rows.rows(0, rows.height), both)
-            crops = [(crop, 0, index) for index, crop in enumerate(features)]
-            sample = self.sampler.sample_crops(crops)
-            added = detail + sample.reshape(3, *detail[:, 0].shape).swapaxes(0, 1)
+            # Of what is not compared the sampler only makes what the rest sees.
+            near, edge = EDGE - SEEN, EDGE
+            crops = features[:, :, near:-edge, near:-near].swapaxes(0, 1)
+            channels, bands, rows, columns = crops.shape
+            sample = self.sampler.sample(
+                crops.reshape(channels, bands * rows, columns),
+                self.sampler.noise(0, range(bands), rows, columns),
+            )
+            sample = sample.reshape(3, bands, rows, columns).swapaxes(0, 1)[:, :, SEEN:, SEEN:-SEEN]
+            inner = (slice(None), slice(None), slice(edge, -edge), slice(edge, -edge))
+            picture, added = picture[inner], detail[inner] + sample
             return (_in_grey(picture), _in_grey(added)) if grey else (picture, added)
 
         return self.card.texture * choose_strength(rgb, z.shape[1:], decode)
@@ -341,6 +372,10 @@ def _coloured(rgb: np.ndarray, header: Header) -> np.ndarray:
 def _is_grey(rgb: np.ndarray) -> bool:
     """Whether the channels of a picture [H, W, 3] are equal."""
     return bool((rgb[..., :1] == rgb[..., 1:]).all())
+
+
+def _no_noise(top: int) -> np.ndarray:
+    raise AssertionError("there is no texture")
 
 
 def _in_grey(planes: np.ndarray) -> np.ndarray:

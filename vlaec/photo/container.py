@@ -1,7 +1,8 @@
 """The `.vlae` container: a fixed header, then chunks, each with its own CRC32.
 
 Version 2 ends with the stack, so that a cut file is seen, and its checksum of the latent covers the
-header, too. Files of version 1 are read for ever. Only this file and `coding.layout` with its
+header, too; version 3 differs in what is on the stack. Files of both and of version 1 are read for
+ever. Only this file and `coding.layout` with its
 `coding.chunks` know its bytes, and `docs/FORMAT.md` says the same. Everything is little-endian.
 Without metadata the container adds at most 48 bytes to the stack's words.
 """
@@ -21,7 +22,7 @@ from ..limits import MAX_METADATA, MAX_PIXELS
 from ..metadata import Described
 
 MAGIC = b"VLAE"
-VERSION = 2
+VERSION = 3
 
 _HEADER = struct.Struct("<4sBBIIH8sBBI")
 _EXCESS = struct.Struct("<h")
@@ -78,6 +79,11 @@ class Header:
     def texture(self) -> float:
         """Default texture strength, 0..1."""
         return self.texture_255 / 255
+
+    @property
+    def steps(self) -> bool:
+        """Whether w is coded in steps; see `hyper_coder`."""
+        return self.version > 2
 
     @property
     def one_channel(self) -> bool:

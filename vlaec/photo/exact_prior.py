@@ -71,7 +71,11 @@ class Prior:
         self._parameters = []
         for group in self.groups:
             name = f"prior.parameters_of.{group.index}"
-            network = ExactNetwork(conv(name, 0), relu, conv(name, 2), relu, conv(name, 4))
+            weight, bias = (tensors[f"{name}.0.{part}"] for part in ("weight", "bias"))
+            # Where a group sees nothing of its own channels, their weights are left out.
+            unseen = 0 if group.parity else group.stop - group.start
+            known = self.convolution(weight[:, : weight.shape[1] - unseen], bias)
+            network = ExactNetwork(known, relu, conv(name, 2), relu, conv(name, 4))
             self._parameters.append(network)
         self._hyper_mean = to_grid(tensors["prior.hyper_mean"].astype(np.float64))
         self._hyper_log_scale = to_grid(tensors["prior.hyper_log_scale"].astype(np.float64))
@@ -221,13 +225,14 @@ class Prior:
             bottom = min(top + rows, height)
             above, below = max(0, top - 1), min(height, bottom + 1)
             checker = np.add.outer(np.arange(above, below), np.arange(width)) % 2
-            inputs = np.empty((first + group.stop, below - above, width))
+            channels = group.stop if group.parity else group.start
+            inputs = np.empty((first + channels, below - above, width))
             if features is not None:
                 inputs[:side] = features[:, above:below]
             inputs[side:first] = weights[:, None, None]
             latents_in = inputs[first:]
-            latents_in[:] = z[: group.stop, above:below]
-            latents_in[group.start :] *= (checker == 0) & (group.parity == 1)
+            latents_in[:] = z[:channels, above:below]
+            latents_in[group.start :] *= checker == 0
             latents_in *= LATENT_INPUT_SCALE
             of_parity = checker[top - above : bottom - above].ravel() == group.parity
             places = np.flatnonzero(of_parity)

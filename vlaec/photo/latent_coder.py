@@ -8,8 +8,7 @@ bits that w is drawn from belong to the image's own last slice, which does not d
     decode: pop w; pop z_early | w; push w with q(w | z_early); pop z_last | z_early
 
 The stack is then empty, or the file is damaged. The encoder counts the bits before it pops: only
-the first `bits_back` symbols of w are drawn, the others are the posterior's rounded means, pushed
-and not returned.
+the first `bits_back` symbols of w are drawn. How the others are coded is in `hyper_coder`.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..coding.ans import RESERVE_BITS, WORD_BITS, AnsCoder, new_stack, stack_words
-from ..coding.gaussian import LATENT_BOUND, Gaussians, cell_mass, gaussian_bits
+from ..coding.ans import RESERVE_BITS, WORD_BITS, new_stack, stack_words
+from ..coding.gaussian import Gaussians, gaussian_bits
 from ..coding.symbols import LatentCoder as Walker
-from ..coding.symbols import StackReader, StackWriter, pop, push
+from ..coding.symbols import StackReader, StackWriter, draw
 from ..errors import BadFileError
 from ..networks.config import Group
-from ..threads import one_blas_thread, spread
+from ..threads import in_turn, one_blas_thread
+from . import hyper_coder
 from .exact_prior import ExactPrior
 
 # So many symbols of w that are drawn pay for themselves, fewer do not always: of 179 files of crops
@@ -99,10 +99,7 @@ class LatentCoder:
         self.bits_back = bits_back
         self.early = [g for g in prior.groups if g.uses_hyper]
         self.late = [g for g in prior.groups if not g.uses_hyper]
-        cell = prior.hyper_cell()
-        distance = np.abs(cell.means - np.rint(cell.means))
-        # What the likeliest w costs per cell of w: no stack holds less.
-        self.least_bits = float(-np.log2(cell_mass(distance, cell.scales)).sum())
+        self.least_bits = hyper_coder.least_bits(prior.hyper_cell())
 
     def encode(self, z: np.ndarray, quality_hundredths: int) -> CodedLatent:
         """Code z [C, h, w] (integers within +-1023) with bits-back, or without where shorter.
@@ -119,29 +116,37 @@ class LatentCoder:
         if stack.is_empty():
             raise ValueError("all of the last latents have the lowest value")
 
-        def code(symbols: np.ndarray, bits: float) -> CodedLatent:
-            seed = stack.clone()
-            pop(seed, posterior[: len(symbols)])
-            w = np.clip(np.rint(posterior.means), -LATENT_BOUND, LATENT_BOUND).astype(np.int32)
-            w[: len(symbols)] = symbols
-            front = StackWriter()
-            self._front(front, z, w, weights)
-            front.flush(seed)
-            content = front.bits + late.bits - bits
-            return CodedLatent(stack_words(seed), len(symbols), content)
+        prior = self.prior.hyper_prior(*z.shape[1:])
+        in_steps = hyper_coder.in_steps(posterior, prior)
 
-        drawn, spent = self._draw(stack, posterior) if self.bits_back else _NOTHING
-        if not len(drawn):
-            return code(*_NOTHING)
-        coded = code(drawn, spent)
-        if len(drawn) >= CERTAIN:
+        def code(count: int) -> CodedLatent:
+            seed, drawn_from = stack.clone(), posterior[:count]
+            drawn = draw(seed, drawn_from)
+            w = np.concatenate([drawn, in_steps[count:]])
+            front = StackWriter()
+            hyper_coder.write(front, w, count, prior)
+            self._walk(front, self.early, z, z, self._features(w, weights, z), weights)
+            front.flush(seed)
+            back = float(gaussian_bits(drawn, drawn_from).sum())
+            return CodedLatent(stack_words(seed), count, front.bits + late.bits - back)
+
+        count = hyper_coder.affordable(stack, posterior) if self.bits_back else 0
+        coded = code(count)
+        if not 0 < count < CERTAIN:
             return coded
-        return min(coded, code(*_NOTHING), key=lambda either: len(either.words))
+        return min(coded, code(0), key=lambda either: len(either.words))
 
     def decode(
-        self, words: np.ndarray, bits_back: int, shape: tuple[int, int], quality_hundredths: int
+        self,
+        words: np.ndarray,
+        bits_back: int,
+        shape: tuple[int, int],
+        quality_hundredths: int,
+        steps: bool = True,
     ) -> tuple[np.ndarray, Parameters]:
         """Inverse of `encode`: z [C, h, w] int32 for `shape` (h, w), and its parameters.
+
+        `steps`: False for files of versions 1 and 2; see `hyper_coder`.
 
         Raises:
             BadFileError: the stack is too short for the shape, does not end empty, or could not
@@ -157,22 +162,19 @@ class LatentCoder:
         stack = new_stack(words)
         reader = StackReader(stack)
         z = np.zeros((self.prior.latent_channels, height, width), np.int32)
-        w = reader.latents(self.prior.hyper_prior(height, width))
-        features = self.prior.features(w, weights, height, width)
-        early = self._walk(reader, self.early, z, None, features, weights)
+        prior = self.prior.hyper_prior(height, width)
+        w = hyper_coder.read(reader, bits_back if steps else len(prior.means), prior)
+        early = self._walk(reader, self.early, z, None, self._features(w, weights, z), weights)
         if bits_back:
-            push(stack, w[:bits_back], self.prior.posterior(z)[:bits_back])
+            posterior = self.prior.posterior(z)[:bits_back]
+            hyper_coder.give_back(stack, w[:bits_back], posterior, within_reach=steps)
         late = self._walk(reader, self.late, z, None, None, weights)
         if not stack.is_empty():
             raise BadFileError("damaged file: bits are left over after the last symbol")
         return z, Parameters(z.shape, early + late)
 
-    def _front(self, coder: Walker, z: np.ndarray, w: np.ndarray, weights: np.ndarray) -> None:
-        """Encode w, and the groups of z that depend on it."""
-        height, width = z.shape[1:]
-        coder.latents(self.prior.hyper_prior(height, width), w)
-        features = self.prior.features(w, weights, height, width)
-        self._walk(coder, self.early, z, z, features, weights)
+    def _features(self, w: np.ndarray, weights: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return self.prior.features(w, weights, *z.shape[1:])
 
     def _walk(
         self,
@@ -193,24 +195,13 @@ class LatentCoder:
 
         with one_blas_thread():
             # Who knows z need not wait for one group before the next.
-            known = map(parameters, groups) if truth is None else spread(parameters, groups)
+            known = map(parameters, groups) if truth is None else in_turn(parameters, groups)
             steps = []
             for group, (positions, gaussians) in zip(groups, known, strict=True):
                 cells = None if truth is None else _plane(truth, group)[:, positions]
                 _plane(z, group)[:, positions] = coder.latents(gaussians, cells)
                 steps.append(Step(group, positions, gaussians))
         return steps
-
-    def _draw(self, stack: AnsCoder, posterior: Gaussians) -> tuple[np.ndarray, float]:
-        """As many symbols of w as the stack can seed, and the bits that popping them takes."""
-        trial = pop(stack.clone(), posterior)
-        spent = np.cumsum(gaussian_bits(trial, posterior))
-        available = float(stack.num_valid_bits() - RESERVE_BITS)
-        count = int(np.searchsorted(spent, available, side="right"))
-        return (trial[:count], float(spent[count - 1])) if count else _NOTHING
-
-
-_NOTHING = (np.zeros(0, np.int32), 0.0)
 
 
 def _plane(z: np.ndarray, group: Group) -> np.ndarray:

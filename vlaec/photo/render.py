@@ -10,6 +10,14 @@ from ..threads import background
 from .sampler import BAND, PIXELS_SAMPLED, TextureSampler
 from .strips import LARGE, Rows
 
+# Noise of as many rows as are sampled together, from row `top` on; see `TextureSampler.noise`.
+Noise = Callable[[int], np.ndarray]
+
+
+def rows_sampled(width: int) -> int:
+    """Rows of a picture that are sampled together: whole bands."""
+    return max(1, PIXELS_SAMPLED // (BAND * width)) * BAND
+
 
 def render(
     mean: Rows,
@@ -17,7 +25,7 @@ def render(
     sampler: TextureSampler,
     size: tuple[int, int],
     strength: float,
-    key: int,
+    noise: Noise,
     progress: Callable[[float], None],
 ) -> np.ndarray:
     """A picture [H, W, 3] uint8.
@@ -28,12 +36,12 @@ def render(
         sampler: texture sampler.
         size: H and W, at most 16 h and 16 w.
         strength: of the texture, 0..1.
-        key: of the texture's noise, 64 bits.
+        noise: of the texture, for the sampler.
         progress: told the share that is done.
     """
     height, width = size
     out = np.empty((height, width, 3), np.uint8)
-    step = max(1, PIXELS_SAMPLED // (BAND * width)) * BAND
+    step = rows_sampled(width)
 
     def planes(network: Rows, top: int) -> Callable[[], list[np.ndarray]]:
         def made() -> list[np.ndarray]:
@@ -48,7 +56,7 @@ def render(
         def share(done: float) -> None:
             progress((top + done * rows) / height)
 
-        added = sampler.sample(features, key, top // BAND, share)
+        added = sampler.sample(features, noise(top), share)
         added += detail
         added *= np.float32(255 * strength)
         return added

@@ -24,7 +24,6 @@ BAND = 128
 # Pixels of the bands that take their steps together: the more, the fewer steps in all.
 PIXELS_SAMPLED = 2**20
 CHANNELS = 3
-
 # Residuals [n, 3] on the [0, 1] scale of pixels, of n pixels that do not see each other: given
 # their windows and features [n, window + F], and noise [n, K + 3] times the temperature.
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -76,72 +75,59 @@ class TextureSampler:
         self.bound = np.float32(WINDOW_BOUND / INPUT_SCALE)
         self.window = CHANNELS * len(offsets)
 
+    def noise(self, key: int, bands: range, rows: int, width: int) -> np.ndarray:
+        """Noise of bands of so many rows at the sampler's temperature, [bands, rows, W, K + 3].
+        `key`: 64 bits."""
+        noise = np.empty((len(bands), rows, width, self.mixtures + CHANNELS), np.float32)
+        for band, made in zip(bands, noise, strict=True):
+            gumbel, logistic = band_noise(key, band, width, self.mixtures, rows)
+            np.multiply(gumbel, self.temperature, out=made[:, :, : self.mixtures])
+            np.multiply(logistic, self.temperature, out=made[:, :, self.mixtures :])
+        return noise
+
     def sample(
-        self,
-        features: np.ndarray,
-        key: int,
-        first_band: int = 0,
-        progress: Progress | None = None,
+        self, features: np.ndarray, noise: np.ndarray, progress: Progress | None = None
     ) -> np.ndarray:
-        """Residual [3, H, W] of a picture (or of whole bands of it) on the [0, 1] scale of pixels.
+        """Residual [3, H, W] on the [0, 1] scale of pixels.
 
         Args:
-            features: [F, H, W]; H may be anything, its first row is the first row of
-                `first_band`.
-            key: of the noise, 64 bits.
+            features: [F, H, W] of bands one below the other. The last one may have fewer rows.
+            noise: [bands, rows, W, K + 3] from `noise`.
             progress: told the share of the steps that are done.
         """
-        height = features.shape[1]
-        bands = [
-            (features[:, top : top + BAND], key, first_band + top // BAND)
-            for top in range(0, height, BAND)
-        ]
-        return self.sample_crops(bands, progress)
-
-    def sample_crops(
-        self, crops: list[tuple[np.ndarray, int, int]], progress: Progress | None = None
-    ) -> np.ndarray:
-        """Residuals [3, sum of H, W] of crops that do not see each other, one below the other.
-
-        Each crop: features [F, H, W] of at most BAND rows, all of one width and, but for the last,
-        one height; the key and the band of its noise.
-        """
-        count, rows, width = crops[0][0].shape
+        count, height, width = features.shape
+        bands, rows = noise.shape[:2]
         # Diagonal views need a stride that is not negative.
         wide = max(width, self.skew)
-        walk = _Walk(self, len(crops), rows, wide, count)
-        for index, (features, key, band) in enumerate(crops):
-            n = features.shape[1]
-            walk.features[index, :n, :width] = features.transpose(1, 2, 0)
-            noise = walk.noise[index, :n, :width]
-            parts = band_noise(key, band, width, self.mixtures, n)
-            np.concatenate(parts, 2, out=noise)
-            noise *= self.temperature
+        if wide > width:
+            noise = np.pad(noise, ((0, 0), (0, 0), (0, wide - width), (0, 0)))
+        walk = _Walk(self, noise, count)
+        for index in range(bands):
+            band = features[:, index * rows : (index + 1) * rows]
+            walk.features[index, : band.shape[1], :width] = band.transpose(1, 2, 0)
         walk.run(width, progress)
         drawn = walk.drawn.reshape(-1, wide, CHANNELS)
-        total = sum(features.shape[1] for features, _, _ in crops)
-        return drawn[:total, :width].transpose(2, 0, 1)
+        return drawn[:height, :width].transpose(2, 0, 1)
 
 
 class _Walk:
     """The wavefronts of B independent bands of R rows, and all memory that they need."""
 
-    def __init__(
-        self, sampler: TextureSampler, bands: int, rows: int, width: int, features: int
-    ) -> None:
-        self.sampler, self.bands, self.rows = sampler, bands, rows
+    def __init__(self, sampler: TextureSampler, noise: np.ndarray, features: int) -> None:
+        """`noise` [B, R, W, K + 3]; `features`: how many each pixel has."""
+        self.sampler, self.noise = sampler, noise
+        self.bands, self.rows, width, drawn = noise.shape
 
         def zeros(*shape: int) -> np.ndarray:
             return np.zeros(shape, np.float32)
 
-        self.features = zeros(bands, rows, width, features)
-        self.noise = zeros(bands, rows, width, sampler.mixtures + CHANNELS)
+        self.features = zeros(self.bands, self.rows, width, features)
         # Within bounds, with zeros all around for windows at the edges.
-        self.seen = zeros(bands, sampler.top + rows, width + 2 * sampler.side, CHANNELS)
-        self.drawn = zeros(bands, rows, width, CHANNELS)
-        most = bands * min(rows, -(-width // sampler.skew))
+        self.seen = zeros(self.bands, sampler.top + self.rows, width + 2 * sampler.side, CHANNELS)
+        self.drawn = zeros(self.bands, self.rows, width, CHANNELS)
+        most = self.bands * min(self.rows, -(-width // sampler.skew))
         self._inputs = zeros(most, sampler.window + features)
-        self._noise = zeros(most, sampler.mixtures + CHANNELS)
+        self._noise = zeros(most, drawn)
 
     def run(self, width: int, progress: Progress | None) -> None:
         """Fill `drawn` from the other arrays."""

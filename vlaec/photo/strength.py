@@ -10,6 +10,7 @@ Two windows at a time: on most photographs the first two leave no doubt.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -24,8 +25,9 @@ SIDE = 6
 TOGETHER = 2
 CONFIDENCE = 1.5
 LEAST_SPREAD = 0.05
-# Latents at a window's edge that see other neighbours than in the picture.
-MARGIN = 1
+# Pixels at a window's edge that are not compared: their latents see other neighbours than in the
+# picture.
+EDGE = STRIDE
 
 # Pixels on one side of what is around a pixel, and the variance below which none is seen; the
 # reasons are in `metrics.variance`.
@@ -38,8 +40,9 @@ SHARES = np.array([0.5, 0.25, 0.25], np.float32)
 
 Corner = tuple[int, int]  # top and left latent of a window
 # What a decoder makes of N windows of latents, of given height and width: the mean and all that
-# texture adds to it, [N, 3, 16 h, 16 w] each.
+# texture adds to it, [N, 3, 16 h - 2 EDGE, 16 w - 2 EDGE] each.
 Decode = Callable[[list[Corner], tuple[int, int]], tuple[np.ndarray, np.ndarray]]
+Distance = Callable[[float], float]  # of a picture with texture of this strength
 
 
 def choose_strength(rgb: np.ndarray, shape: tuple[int, int], decode: Decode) -> float:
@@ -52,26 +55,24 @@ def choose_strength(rgb: np.ndarray, shape: tuple[int, int], decode: Decode) -> 
         decode: what a decoder makes of some of them.
     """
     height, width = shape
-    if min(shape) < 2 * MARGIN + 2:
+    if STRIDE * min(shape) <= 3 * EDGE:
         return 1.0  # too small to be compared
     side = (min(SIDE, height), min(SIDE, width))
-    edge = MARGIN * STRIDE
-    inner = (slice(None), slice(edge, -edge), slice(edge, -edge))
+    inner = (slice(None), slice(EDGE, -EDGE), slice(EDGE, -EDGE))
     corners = _corners(height, width)
     parts = -(-len(corners) // TOGETHER)
-    rows: list[list[float]] = []  # distances of each window, without texture and by strength
+    distances: list[Distance] = []  # of each window
+    gains: list[float] = []
     for part in range(parts):
         some = corners[part::parts]  # far apart
-        made = decode(some, side)
-        for (top, left), mean, texture in zip(some, *made, strict=True):
+        for (top, left), *shown in zip(some, *decode(some, side), strict=True):
             truth = log_variances(_original(rgb, top, left, side)[inner])
-            shown = mean[inner], texture[inner]
-            rows.append([_distance(truth, *shown, strength) for strength in (0.0, *STRENGTHS)])
-        gains = np.array([none - full for none, full, *_ in rows])
-        spread = max(LEAST_SPREAD, float(gains.std())) / np.sqrt(len(gains))
-        if len(gains) >= TOGETHER and gains.mean() > CONFIDENCE * spread:
+            distances.append(partial(_distance, truth, *shown))
+            gains.append(distances[-1](0.0) - distances[-1](STRENGTHS[0]))
+        spread = max(LEAST_SPREAD, float(np.std(gains))) / np.sqrt(len(gains))
+        if len(gains) >= TOGETHER and np.mean(gains) > CONFIDENCE * spread:
             return STRENGTHS[0]
-    none, *others = np.sum(rows, 0)
+    none, *others = (sum(d(strength) for d in distances) for strength in (0.0, *STRENGTHS))
     return next((s for s, d in zip(STRENGTHS, others, strict=True) if d <= none), 0.0)
 
 
