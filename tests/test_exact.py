@@ -124,7 +124,12 @@ def test_a_convolution_is_one(kernel: int, shape: tuple[int, int, int]) -> None:
     assert np.array_equal(conv(x) * ACTIVATION_GRID, np.rint(conv(x) * ACTIVATION_GRID))
 
 
-def test_at_agrees_with_the_whole_plane() -> None:
+@pytest.mark.parametrize(("threads", "worth"), [("1", 256), ("3", 256), ("3", 100)])
+def test_at_agrees_with_the_whole_plane(
+    threads: str, worth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLAEC_THREADS", threads)
+    monkeypatch.setattr("vlaec.coding.exact.WORTH_A_THREAD", worth)
     network = ExactNetwork(random_conv(6, 5, 3), relu, random_conv(4, 6, 1))
     x = on_grid(5, 1, 9, 200)
     positions = np.flatnonzero(np.add.outer(np.arange(9), np.arange(200)).ravel() % 2)

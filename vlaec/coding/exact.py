@@ -15,8 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import threads
-from ..threads import one_blas_thread, spread
+from ..threads import free, one_blas_thread, spread
 
 WEIGHT_GRID = 2.0**16
 ACTIVATION_GRID = 2.0**12
@@ -176,8 +175,7 @@ class ExactNetwork:
         first, *rest = self.layers
         assert isinstance(first, ExactConv)
         seen = first.seen(x)
-        fewest = -(-len(positions) // CHUNK)
-        parts = max(1, fewest, min(threads.free(), len(positions) // WORTH_A_THREAD))
+        parts = max(1, -(-len(positions) // CHUNK), min(free(), len(positions) // WORTH_A_THREAD))
 
         def part(places: np.ndarray) -> np.ndarray:
             out = first.columns(seen(places))
