@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,8 @@ LATENT_BOUND = 1023
 MEAN_GRID = 16.0
 # constriction gives no symbol less than 2^-24.
 MAX_BITS = 24.0
+# A Gaussian's entropy in bits is log2 of its standard deviation and this: log2(sqrt(2 pi e)).
+ENTROPY_OF_UNIT = 0.5 * math.log2(2 * math.pi * math.e)
 # Distances from the mean, in steps of its grid, whose bits are looked up.
 NEAR = 256
 

@@ -24,6 +24,7 @@ BAND = 128
 # Pixels of the bands that take their steps together: the more, the fewer steps in all.
 PIXELS_SAMPLED = 2**20
 CHANNELS = 3
+
 # Residuals [n, 3] on the [0, 1] scale of pixels, of n pixels that do not see each other: given
 # their windows and features [n, window + F], and noise [n, K + 3] times the temperature.
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]

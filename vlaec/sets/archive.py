@@ -9,7 +9,6 @@ decoded by sampling x given z.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -19,7 +18,7 @@ import numpy as np
 from .. import zoo
 from ..coding.ans import RESERVE_BITS, AnsCoder, initial_words, new_stack
 from ..coding.exact import GridError
-from ..coding.gaussian import Gaussians, cell_bits
+from ..coding.gaussian import ENTROPY_OF_UNIT, Gaussians, cell_bits
 from ..coding.latents import latent_bytes, mismatch
 from ..coding.progress import Progress, silent
 from ..coding.symbols import Sampler, StackReader, StackWriter, draw, put_back
@@ -31,8 +30,6 @@ from .lossy import choose_steps, quanta, round_to
 
 # Images that are coded together, at most: bounds memory. The format has no such limit.
 MAX_BLOCK = 256
-# A Gaussian's entropy in bits: log2(sqrt(2 pi e)).
-_ENTROPY_OF_UNIT = 0.5 * math.log2(2 * math.pi * math.e)
 
 
 def create(
@@ -284,7 +281,7 @@ class _TooFewBitsError(Exception):
 def _draw(stack: AnsCoder, posterior: Gaussians) -> tuple[AnsCoder, np.ndarray, float]:
     """Pop z of as many images as the stack can seed: the rest of it, [n, D], the bits taken."""
     available = max(0.0, stack.num_valid_bits() - RESERVE_BITS)
-    entropy = (np.log2(posterior.scales) + _ENTROPY_OF_UNIT).sum(1)
+    entropy = (np.log2(posterior.scales) + ENTROPY_OF_UNIT).sum(1)
     symbols = posterior.scales.shape[1] * np.arange(1, len(entropy) + 1)
     # What a draw takes spreads around the entropy by a good bit per symbol.
     need = np.cumsum(entropy) + 4.5 * np.sqrt(symbols)
