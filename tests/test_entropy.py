@@ -13,8 +13,8 @@ from PIL import Image
 
 from vlaec import zoo
 from vlaec.coding.ans import AnsCoder, new_stack
-from vlaec.coding.gaussian import Gaussians
-from vlaec.coding.symbols import StackWriter, pop, push
+from vlaec.coding.gaussian import Gaussians, cell_bits
+from vlaec.coding.symbols import StackReader, StackWriter, pop, push
 from vlaec.errors import BadFileError
 from vlaec.photo import codec, hyper_coder
 from vlaec.photo.latent_coder import LatentCoder
@@ -100,29 +100,62 @@ def test_no_symbol_is_drawn_far_from_its_mean(seed: int) -> None:
     assert coded.bits_back > 250 and len(coded.words) < 1.005 * len(plain.words)
 
 
+def written(z: np.ndarray, drawn: int, quality: int = 5000) -> tuple[np.ndarray, float]:
+    """w with the rounded means of the posterior in place of drawn symbols, and the bits of w and of
+    the early z given it."""
+    prior, weights = CODER.prior, CODER.prior.level_weights(quality)
+    posterior, shape = prior.posterior(z), prior.hyper_shape(*z.shape[1:])
+    first = np.rint(posterior.means[:drawn]).astype(np.int32)
+    coder = StackWriter()
+    w = hyper_coder.write(coder, first, posterior, prior.hyper_cell(), shape)
+    assert np.array_equal(w[:drawn], first)
+    features = prior.features(w, weights, *z.shape[1:])
+    for group in CODER.early:
+        places, gaussians = prior.group(group, z, features, weights)
+        cells = z[group.start : group.stop].reshape(len(gaussians.means), -1)[:, places]
+        coder.latents(gaussians, cells)
+    return w, coder.bits
+
+
 @given(st.integers(0, 2**32))
 @settings(max_examples=20, deadline=None)
 def test_what_is_not_drawn_is_in_steps_that_pay(seed: int) -> None:
-    """No other multiple of the step, nor the mean in full precision, costs less in all."""
     z = draw_latent(seed, 12, 12, 4.0)
-    prior, posterior = CODER.prior.hyper_prior(12, 12), CODER.prior.posterior(z)
-    w = hyper_coder.in_steps(posterior, prior)
+    posterior = CODER.prior.posterior(z)
+    w, bits = written(z, drawn=0)
     assert not (w % hyper_coder.STEP).any()
     assert (np.abs(w - posterior.means) <= 1.5 * hyper_coder.STEP).all()
-    weights = CODER.prior.level_weights(5000)
+    assert bits < written(z, drawn=len(w))[1]
 
-    def bits(w: np.ndarray, count: int) -> float:
-        coder = StackWriter()
-        hyper_coder.write(coder, w, count, prior)
-        features = CODER.prior.features(w, weights, 12, 12)
-        for group in CODER.early:
-            places, gaussians = CODER.prior.group(group, z, features, weights)
-            cells = z[group.start : group.stop].reshape(len(gaussians.means), -1)[:, places]
-            coder.latents(gaussians, cells)
-        return coder.bits
 
-    exact = np.rint(posterior.means).astype(np.int32)
-    assert bits(w, 0) < bits(exact, len(exact))
+@given(st.integers(0, 2**32), st.tuples(*[st.integers(1, 20)] * 2), st.integers(0, 60))
+@settings(max_examples=40, deadline=None)
+def test_w_comes_back_whatever_is_drawn(seed: int, cells: tuple[int, int], drawn: int) -> None:
+    """Whatever its posterior is, and its prior."""
+    rng = np.random.default_rng(seed)
+    shape = (5, *cells)
+    size = int(np.prod(shape))
+    posterior = Gaussians(rng.normal(0, 100, size), rng.uniform(0.75, 4, size), 0.75)
+    prior = Gaussians(rng.normal(0, 100, 5), rng.uniform(0.75, 5, 5), 0.75)
+    first = np.rint(posterior.means[:drawn]).astype(np.int32)
+    coder, stack = StackWriter(), new_stack()
+    w = hyper_coder.write(coder, first, posterior, prior, shape)
+    coder.flush(stack)
+    found = hyper_coder.read(StackReader(stack), len(first), prior, shape)
+    assert np.array_equal(found, w) and stack.is_empty()
+    assert hyper_coder.least_bits(shape) <= coder.bits
+
+
+def test_neighbours_and_what_a_channel_has_been_make_w_cheaper() -> None:
+    """A smooth w of a small variance takes little more than half of what the model's prior says."""
+    rows, columns = np.mgrid[:24, :24]
+    smooth = 30 * np.sin(rows / 6) * np.cos(columns / 7) + 8 * np.arange(3)[:, None, None]
+    prior = Gaussians(np.array([0.0, 8.0, 16.0]), np.full(3, np.log(90.0)))
+    posterior = Gaussians(smooth.ravel(), np.full(smooth.size, 0.75), 0.75)
+    coder = StackWriter()
+    w = hyper_coder.write(coder, np.zeros(0, np.int32), posterior, prior, smooth.shape)
+    means, scales = (np.repeat(a, 576) / hyper_coder.STEP for a in (prior.means, prior.scales))
+    assert coder.bits < 0.6 * cell_bits(w // hyper_coder.STEP, means, scales).sum()
 
 
 def test_no_symbol_of_w_is_drawn_that_the_prior_cannot_code(

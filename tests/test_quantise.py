@@ -6,7 +6,8 @@ import pytest
 import torch
 from photo_models import tensors
 
-from vlaec.coding.gaussian import LATENT_BOUND, Gaussians, cell_bits
+from vlaec.coding.gaussian import LATENT_BOUND, Gaussians
+from vlaec.coding.student import student_bits
 from vlaec.networks import PRESETS, PhotoVLAE
 from vlaec.networks.blocks import level_weights, parity_mask
 from vlaec.networks.config import coding_groups
@@ -57,8 +58,7 @@ def test_each_element_is_the_better_of_two(
         mean, log_scale = model.prior.conditionals(expected, features, levels)
         given = Gaussians(mean[0].numpy(), log_scale[0].numpy())
         lower, upper = (
-            cell_bits(choice[0].numpy(), given.means, given.scales)
-            + weight * (choice - y)[0].square().numpy()
+            student_bits(choice[0].numpy(), given) + weight * (choice - y)[0].square().numpy()
             for choice in (below, below + 1)
         )
         return torch.where(torch.from_numpy(lower <= upper), below, below + 1)

@@ -15,7 +15,9 @@ import constriction
 import numpy as np
 
 from .ans import AnsCoder, require
-from .gaussian import LATENT_BOUND, SCALES, Gaussians, cell_bits, gaussian_bits
+from .cells import pop_latents, push_latents
+from .gaussian import LATENT_BOUND, SCALES, Gaussians, cell_bits
+from .student import student_bits
 
 INTEGER_BOUND = 2047
 # Symbols whose bits are counted at a time: bounds memory.
@@ -101,8 +103,8 @@ class LatentCoder(Protocol):
     """Decides on latents."""
 
     def latents(self, gaussians: Gaussians, truth: np.ndarray | None) -> np.ndarray:
-        """Integers [...] int32 within +-LATENT_BOUND of the shape of `gaussians`; they are `truth`
-        when encoding."""
+        """Integers [...] int32 within +-LATENT_BOUND of the shape of `gaussians`, whose means and
+        scales they have; they are `truth` when encoding."""
         ...
 
 
@@ -140,9 +142,9 @@ class StackWriter:
         step = max(1, BITS_COUNTED * len(truth) // max(1, truth.size))
         for start in range(0, len(truth), step):
             part = slice(start, start + step)
-            self.bits += float(gaussian_bits(truth[part], gaussians[part]).sum())
-        symbols = truth.astype(np.int16)  # large pictures have many
-        self._pushes.append(lambda stack: push(stack, symbols, gaussians))
+            self.bits += float(student_bits(truth[part], gaussians[part]).sum())
+        latents = truth.astype(np.int16)  # large pictures have many
+        self._pushes.append(lambda stack: push_latents(stack, latents, gaussians))
         return truth
 
     def flush(self, stack: AnsCoder) -> None:
@@ -167,6 +169,13 @@ class StackReader:
     ) -> np.ndarray:
         symbols = self.stack.decode(_INTEGERS, means.ravel(), scales.ravel())
         return np.asarray(symbols).reshape(means.shape)
+
+    def latents(self, gaussians: Gaussians, truth: np.ndarray | None = None) -> np.ndarray:
+        return pop_latents(self.stack, gaussians)
+
+
+class FirstReader(StackReader):
+    """Pops what versions 1 and 2 of the format hold: their latents are Gaussian."""
 
     def latents(self, gaussians: Gaussians, truth: np.ndarray | None = None) -> np.ndarray:
         if gaussians.indices.size:

@@ -234,7 +234,7 @@ class Codec:
             stack.bits_back,
             shape,
             header.quality_hundredths,
-            header.steps,
+            header.first_versions,
         )
         if header.checksum(latent_bytes(z)) != header.z_crc:
             raise mismatch("latents", f"{self.card.name} {self.card.id}")

@@ -81,9 +81,9 @@ class Header:
         return self.texture_255 / 255
 
     @property
-    def steps(self) -> bool:
-        """Whether w is coded in steps; see `hyper_coder`."""
-        return self.version > 2
+    def first_versions(self) -> bool:
+        """Whether the latents are coded as in versions 1 and 2."""
+        return self.version < 3
 
     @property
     def one_channel(self) -> bool:

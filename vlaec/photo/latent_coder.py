@@ -8,11 +8,13 @@ bits that w is drawn from belong to the image's own last slice, which does not d
     decode: pop w; pop z_early | w; push w with q(w | z_early); pop z_last | z_early
 
 The stack is then empty, or the file is damaged. The encoder counts the bits before it pops: only
-the first `bits_back` symbols of w are drawn. How the others are coded is in `hyper_coder`.
+the first `bits_back` symbols of w are drawn. How w is coded is in `hyper_coder`, how z in
+`coding.cells`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +22,8 @@ import numpy as np
 
 from ..coding.ans import RESERVE_BITS, WORD_BITS, new_stack, stack_words
 from ..coding.gaussian import Gaussians, gaussian_bits
+from ..coding.symbols import FirstReader, StackReader, StackWriter, draw
 from ..coding.symbols import LatentCoder as Walker
-from ..coding.symbols import StackReader, StackWriter, draw
 from ..errors import BadFileError
 from ..networks.config import Group
 from ..threads import in_turn, one_blas_thread
@@ -95,7 +97,6 @@ class LatentCoder:
         self.bits_back = bits_back
         self.early = [g for g in prior.groups if g.uses_hyper]
         self.late = [g for g in prior.groups if not g.uses_hyper]
-        self.least_bits = hyper_coder.least_bits(prior.hyper_cell())
 
     def encode(self, z: np.ndarray, quality_hundredths: int) -> CodedLatent:
         """Code z [C, h, w] (integers within +-1023), with bits-back as far as it goes.
@@ -112,12 +113,11 @@ class LatentCoder:
         if stack.is_empty():
             raise ValueError("all of the last latents have the lowest value")
 
-        prior = self.prior.hyper_prior(*z.shape[1:])
         count = hyper_coder.affordable(stack, posterior) if self.bits_back else 0
         drawn = draw(stack, posterior[:count])
-        w = np.concatenate([drawn, hyper_coder.in_steps(posterior, prior)[count:]])
         front = StackWriter()
-        hyper_coder.write(front, w, count, prior)
+        shape = self.prior.hyper_shape(*z.shape[1:])
+        w = hyper_coder.write(front, drawn, posterior, self.prior.hyper_cell(), shape)
         self._walk(front, self.early, z, z, self._features(w, weights, z), weights)
         front.flush(stack)
         back = float(gaussian_bits(drawn, posterior[:count]).sum())
@@ -129,32 +129,34 @@ class LatentCoder:
         bits_back: int,
         shape: tuple[int, int],
         quality_hundredths: int,
-        steps: bool = True,
+        first_versions: bool = False,
     ) -> tuple[np.ndarray, Parameters]:
         """Inverse of `encode`: z [C, h, w] int32 for `shape` (h, w), and its parameters.
 
-        `steps`: False for files of versions 1 and 2; see `hyper_coder`.
+        `first_versions`: for files of versions 1 and 2.
 
         Raises:
             BadFileError: the stack is too short for the shape, does not end empty, or could not
                 have been written.
         """
         height, width = shape
-        _, rows, columns = self.prior.hyper_shape(height, width)
-        if WORD_BITS * len(words) + RESERVE_BITS < self.least_bits * rows * columns:
+        hyper_shape = self.prior.hyper_shape(height, width)
+        if WORD_BITS * len(words) + RESERVE_BITS < hyper_coder.least_bits(hyper_shape):
             raise BadFileError("damaged file: it is too short for the size of its picture")
-        if bits_back > self.prior.hyper_channels * rows * columns:
+        if bits_back > math.prod(hyper_shape):
             raise BadFileError("damaged file: more bits-back symbols than the picture has")
         weights = self.prior.level_weights(quality_hundredths)
         stack = new_stack(words)
-        reader = StackReader(stack)
+        reader = FirstReader(stack) if first_versions else StackReader(stack)
         z = np.zeros((self.prior.latent_channels, height, width), np.int32)
-        prior = self.prior.hyper_prior(height, width)
-        w = hyper_coder.read(reader, bits_back if steps else len(prior.means), prior)
+        if first_versions:
+            w = reader.latents(self.prior.hyper_prior(height, width))
+        else:
+            w = hyper_coder.read(reader, bits_back, self.prior.hyper_cell(), hyper_shape)
         early = self._walk(reader, self.early, z, None, self._features(w, weights, z), weights)
         if bits_back:
             posterior = self.prior.posterior(z)[:bits_back]
-            hyper_coder.give_back(stack, w[:bits_back], posterior, within_reach=steps)
+            hyper_coder.give_back(stack, w[:bits_back], posterior, first_versions)
         late = self._walk(reader, self.late, z, None, None, weights)
         if not stack.is_empty():
             raise BadFileError("damaged file: bits are left over after the last symbol")

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coding.gaussian import LATENT_BOUND, Gaussians, gaussian_bits
+from ..coding.gaussian import LATENT_BOUND, Gaussians
+from ..coding.student import student_bits
 from .exact_prior import Prior
 
 # Bits per squared unit of z. Chosen on photographs held out for validation: a lower weight saves
@@ -54,7 +55,7 @@ def _choose_upper(offset: np.ndarray, low: np.ndarray, given: Gaussians) -> np.n
     # Where both lie on one side, rate and distortion agree.
     torn = np.nonzero(upper != (given.means > low + 0.5))
     lower, rest = low[torn], given.take(torn)
-    saved = gaussian_bits(lower, rest) - gaussian_bits(lower + 1, rest)
+    saved = student_bits(lower, rest) - student_bits(lower + 1, rest)
     # (offset + 1/2)^2 - (offset - 1/2)^2 = 2 offset.
     upper[torn] = saved + WEIGHT * 2 * offset[torn] > 0
     return upper
