@@ -25,9 +25,10 @@ QUALITIES = (10, 30, 50, 70, 90)
 def bits_in_full_precision(own: codec.Codec, z: np.ndarray, hundredths: int) -> float:
     """-log2 p of z, and of w as the posterior's rounded means, all of it in full precision."""
     prior, weights = own.exact, own.exact.level_weights(hundredths)
-    w = np.rint(prior.posterior(z).means).astype(np.int32)
+    posterior, shape = prior.posterior(z), prior.hyper_shape(*z.shape[1:])
+    every = np.rint(posterior.means).astype(np.int32)
     writer = StackWriter()
-    hyper_coder.write(writer, w, len(w), prior.hyper_prior(*z.shape[1:]))
+    w = hyper_coder.write(writer, every, posterior, prior.hyper_cell(), shape)
     features = prior.features(w, weights, *z.shape[1:])
     for group in prior.groups:
         side = features if group.uses_hyper else None

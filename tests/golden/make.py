@@ -32,6 +32,8 @@ def main() -> None:
     alpha.putalpha(Image.fromarray(np.arange(23 * 37, dtype=np.uint8).reshape(23, 37)))
     cases = {
         f"photo-q60-{MARK}": (photo, 60),
+        f"photo-q5-{MARK}": (photo, 5),
+        f"pixel-q50-{MARK}": (photo.crop((0, 0, 1, 1)), 50),
         f"odd-alpha-q40-{MARK}": (alpha, 40),
         f"grey-q80-{MARK}": (photo.resize((61, 19)).convert("L"), 80),
     }
