@@ -1,4 +1,4 @@
-"""The decoder in docs/decoder.md, which shares no code with vlaec, on the golden files of version 3."""
+"""The decoder in docs/decoder.md, which shares no code with vlaec, on files of version 3."""
 
 from __future__ import annotations
 

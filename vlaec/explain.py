@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 
 from . import images
 from .api import read_latent
-from .coding.gaussian import cell_bits
+from .coding.gaussian import Gaussians, gaussian_bits
+from .coding.student import student_bits
 from .images import Picture
 from .photo import codec, container
 
@@ -96,7 +97,8 @@ def explain(data: bytes) -> Explanation:
     """Maps of a `.vlae` file. Raises VlaecError."""
     parts, info = container.unpack(data), container.info(data)
     z, parameters = read_latent(parts)
-    bits = cell_bits(z, parameters.means, np.exp(parameters.log_scales))
+    gaussians = Gaussians(parameters.means, parameters.log_scales)
+    bits = (gaussian_bits if parts.header.first_versions else student_bits)(z, gaussians)
     structure = codec.decode(data, texture=0.0)
     strength = parts.header.texture
     picture = codec.decode(data) if strength else structure
