@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from vlaec import explain
+from vlaec.api import read_latent
 from vlaec.coding.gaussian import Gaussians, gaussian_bits
 from vlaec.coding.student import student_bits
-from vlaec.photo import codec, container
+from vlaec.photo import container
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
@@ -25,7 +26,7 @@ def test_bits_are_those_of_the_files_version(
     monkeypatch.setenv("VLAEC_MODELS", str(GOLDEN / "models"))
     data = (GOLDEN / f"photo-q60{version}.vlae").read_bytes()
     explanation = explain.explain(data)
-    z, parameters = codec.read_latent(container.unpack(data))
+    z, parameters = read_latent(container.unpack(data))
     expected = charge(z, Gaussians(parameters.means, parameters.log_scales)).sum(0)
     np.testing.assert_allclose(explanation.bits, expected)
     assert 0.9 * explanation.predicted_bits < expected.sum() < explanation.predicted_bits
