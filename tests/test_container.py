@@ -234,7 +234,7 @@ def test_version_2_differs_in_its_number_alone() -> None:
     old = pack(Container(replace(HEADER, version=2), STACK))
     new = pack(Container(HEADER, STACK))
     assert (old[4], new[4]) == (2, 3) and old[5:30] == new[5:30] and old[34:] == new[34:]
-    assert not unpack(old).header.steps and unpack(new).header.steps
+    assert unpack(old).header.first_versions and not unpack(new).header.first_versions
 
 
 @given(st.binary(max_size=20), st.data())
