@@ -30,8 +30,9 @@ def push_latents(stack: AnsCoder, latents: np.ndarray, gaussians: Gaussians) -> 
     beyond = (symbols < 1) | (symbols > cells.counts)
     symbols[beyond] = 0
     stack.encode_reverse(flat[beyond] + LATENT_BOUND, _VALUES)
-    for model, places in reversed(list(cells)):
-        stack.encode_reverse(symbols[places], model)
+    ordered = symbols[cells.order]
+    for model, part in reversed(list(cells)):
+        stack.encode_reverse(ordered[part], model)
 
 
 def pop_latents(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
@@ -43,9 +44,11 @@ def pop_latents(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
     if gaussians.indices.size:
         require(stack)
     cells = _Cells(gaussians)
-    symbols = np.empty_like(cells.zeros)
-    for model, places in cells:
-        symbols[places] = stack.decode(model, len(places))
+    ordered = np.empty_like(cells.zeros)
+    for model, part in cells:
+        ordered[part] = stack.decode(model, part.stop - part.start)
+    symbols = np.empty_like(ordered)
+    symbols[cells.order] = ordered
     latents = symbols + cells.zeros
     beyond = symbols == 0
     latents[beyond] = stack.decode(_VALUES, int(beyond.sum())) - LATENT_BOUND
@@ -55,9 +58,10 @@ def pop_latents(stack: AnsCoder, gaussians: Gaussians) -> np.ndarray:
 
 
 class _Cells:
-    """Models, and the places of their symbols, in the order in which they are popped.
+    """Models, and where their symbols are in the order in which they are popped.
 
-    `zeros` [n] int32: latents whose symbols would be 0; `counts` [n]: symbols within reach.
+    `order` [n]: that order; `zeros` [n] int32: latents whose symbols would be 0; `counts` [n]:
+    symbols within reach.
     """
 
     def __init__(self, gaussians: Gaussians) -> None:
@@ -67,15 +71,17 @@ class _Cells:
         self.zeros = sixteenths // OFFSETS - reaches - 1
         self.counts = 2 * reaches + 1
         models = indices.astype(np.uint16) * OFFSETS + (sixteenths % OFFSETS).astype(np.uint16)
-        self._order = np.argsort(models, kind="stable")
+        self.order = np.argsort(models, kind="stable")
         self._sizes = np.bincount(models, minlength=OFFSETS * len(SCALES))
 
-    def __iter__(self) -> Iterator[tuple[Any, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[Any, slice]]:
         used = np.flatnonzero(self._sizes)
         ends = np.cumsum(self._sizes[used])
-        for which, start, end in zip(used, ends - self._sizes[used], ends, strict=True):
-            index, offset = divmod(int(which), OFFSETS)
-            yield _models(index)[offset], self._order[start:end]
+        start = 0
+        for which, end in zip(used.tolist(), ends.tolist(), strict=True):
+            index, offset = divmod(which, OFFSETS)
+            yield _models(index)[offset], slice(start, end)
+            start = end
 
 
 @lru_cache(maxsize=len(SCALES))

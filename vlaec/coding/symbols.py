@@ -113,13 +113,24 @@ class StackWriter:
 
     def __init__(self) -> None:
         self._pushes: list[Callable[[AnsCoder], None]] = []
-        self.bits = 0.0  # the model's -log2 p of all symbols so far
+        self._bits = 0.0
+        # Integers, means and scales whose bits are counted together, when they are asked for.
+        self._uncounted: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @property
+    def bits(self) -> float:
+        """The model's -log2 p of all symbols so far."""
+        if self._uncounted:
+            together = (np.concatenate(parts) for parts in zip(*self._uncounted, strict=True))
+            self._bits += float(cell_bits(*together).sum())
+            self._uncounted.clear()
+        return self._bits
 
     def classes(self, masses: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
         assert truth is not None
         symbols = truth.astype(np.int32)
         taken = np.take_along_axis(masses, symbols[..., None].astype(np.int64), -1)[..., 0]
-        self.bits += float(np.log2(masses.sum(-1) / taken).sum())
+        self._bits += float(np.log2(masses.sum(-1) / taken).sum())
         rows = masses.reshape(-1, masses.shape[-1])
         self._pushes.append(lambda stack: stack.encode_reverse(symbols.ravel(), _CLASSES, rows))
         return symbols
@@ -129,12 +140,9 @@ class StackWriter:
     ) -> np.ndarray:
         assert truth is not None
         symbols = truth.astype(np.int32)
-        self.bits += float(cell_bits(symbols, means, scales).sum())
-        self._pushes.append(
-            lambda stack: stack.encode_reverse(
-                symbols.ravel(), _INTEGERS, means.ravel(), scales.ravel()
-            )
-        )
+        given = symbols.ravel(), means.ravel(), scales.ravel()
+        self._uncounted.append(given)
+        self._pushes.append(lambda stack: stack.encode_reverse(given[0], _INTEGERS, *given[1:]))
         return symbols
 
     def latents(self, gaussians: Gaussians, truth: np.ndarray | None) -> np.ndarray:
@@ -142,7 +150,7 @@ class StackWriter:
         step = max(1, BITS_COUNTED * len(truth) // max(1, truth.size))
         for start in range(0, len(truth), step):
             part = slice(start, start + step)
-            self.bits += float(student_bits(truth[part], gaussians[part]).sum())
+            self._bits += float(student_bits(truth[part], gaussians[part]).sum())
         latents = truth.astype(np.int16)  # large pictures have many
         self._pushes.append(lambda stack: push_latents(stack, latents, gaussians))
         return truth
