@@ -72,7 +72,8 @@ def decode_photo(data: bytes) -> None:
     own = codec.load_codec(_card("tests/golden/models").id)
     shape = codec.latent_shape(header.height, header.width)
     words, bits_back = parts.stack.words, parts.stack.bits_back
-    z, _ = own.coder.decode(words, bits_back, shape, header.quality_hundredths, header.first_versions)
+    quality, first = header.quality_hundredths, header.first_versions
+    z, _ = own.coder.decode(words, bits_back, shape, quality, first)
     right = replace(header, z_crc=header.checksum(codec.latent_bytes(z)))
     own.decode(replace(parts, header=right))
 
