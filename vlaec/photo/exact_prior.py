@@ -107,7 +107,7 @@ class Prior:
         return Gaussians(self._hyper_mean, self._hyper_log_scale, HYPER_LOG_MIN)
 
     def hyper_prior(self, height: int, width: int) -> Gaussians:
-        """p(w), flat over [C, h, w], for z of `height` x `width`."""
+        """p(w), flat over [C, h, w], for z of `height` x `width`: how versions 1 and 2 code w."""
         _, h, w = self.hyper_shape(height, width)
         mean, log_scale = (np.repeat(a, h * w) for a in (self._hyper_mean, self._hyper_log_scale))
         return Gaussians(mean, log_scale, HYPER_LOG_MIN)
