@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from vlaec.coding.ans import new_stack
 from vlaec.coding.cells import pop_latents, push_latents
-from vlaec.coding.gaussian import LATENT_BOUND, Gaussians
+from vlaec.coding.gaussian import LATENT_BOUND, SCALES, Gaussians
 from vlaec.coding.student import (
     DEGREES,
     OFFSETS,
@@ -23,6 +24,8 @@ from vlaec.coding.student import (
     student_bits,
 )
 from vlaec.errors import BadFileError
+
+MASSES = "e4bdfc217115809d2c6a3186e98a2b47a240a28d800e3b9ba7b348f83482b190"
 
 
 def student(t: np.ndarray) -> np.ndarray:
@@ -52,6 +55,14 @@ def test_masses_are_whole_and_those_of_the_distribution(index: int) -> None:
         exact = np.diff(student(edges / WIDTHS[index]))
         assert (np.abs(table[row, 1:] - TOTAL * exact) <= 1).all()
         assert abs(table[row, 0] - TOTAL * (1 - exact.sum())) <= 1
+
+
+def test_all_masses_are_those_of_the_format() -> None:
+    """Files use few of them. A decoder on another machine must have the same ones."""
+    digest = hashlib.sha256()
+    for index in range(len(SCALES)):
+        digest.update(masses(index).astype("<i4").tobytes())
+    assert digest.hexdigest() == MASSES
 
 
 def gaussians_of(seed: int, count: int, spread: float, widest: float = 6.0) -> Gaussians:
