@@ -43,7 +43,8 @@ for number in range(10**9):
 
 
 def kill_writer(folder: Path, force: bool, pause: random.Random) -> str:
-    """What a writer that was killed has left: old, new or nothing. Raises AssertionError."""
+    """What a writer that was killed has left: old, new or nothing; leftover, where a hidden file
+    stays beside the one that was to be replaced. Raises AssertionError."""
     target = folder / "out"
     old = zlib.crc32(b"old").to_bytes(4, "little") + b"old"
     if force:
@@ -54,13 +55,16 @@ def kill_writer(folder: Path, force: bool, pause: random.Random) -> str:
         process.stdout.readline()
         time.sleep(pause.uniform(0, 0.06))
         process.kill()
-    names = os.listdir(folder)
+    names = sorted(os.listdir(folder))
     for name in names:
         data = (folder / name).read_bytes()
-        if not name.startswith("out") or zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+        if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
             raise AssertionError(f"{name} is not whole")
-    if force and names != ["out"]:
+    hidden = [name for name in names if not name.startswith("out")]
+    if len(hidden) > (1 if force else 0) or (force and names != [*hidden, "out"]):
         raise AssertionError(f"{names} instead of the file")
+    if hidden:
+        return "leftover"
     if not names:
         return "nothing"
     return "old" if (folder / names[0]).read_bytes() == old else "new"

@@ -177,7 +177,9 @@ def _is_closed(stream: object) -> bool:
 def _write_nameless(target: Path, data: bytes, force: bool) -> bool:
     """Write a file that has no name until it is whole, where the system has such files (Linux).
 
-    Not even a process that is killed leaves anything behind. Returns whether it was possible.
+    A process that is killed leaves nothing behind, unless between the two calls that replace a
+    file: then the new one stays beside it, whole, under a hidden name. Returns whether it was
+    possible.
     """
     if not hasattr(os, "O_TMPFILE"):
         return False
@@ -195,11 +197,11 @@ def _write_nameless(target: Path, data: bytes, force: bool) -> bool:
         except FileExistsError:  # maybe since a moment ago
             if not force:
                 raise
+        shutil.copymode(target, source)
         temporary = target.with_name(f".vlaec-{secrets.token_hex(8)}.tmp")
         if not _link(source, temporary):
             return False
         try:
-            shutil.copymode(target, temporary)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
