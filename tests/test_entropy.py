@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ from PIL import Image
 
 from vlaec import zoo
 from vlaec.coding.ans import AnsCoder, new_stack
+from vlaec.coding.cells import pop_latents, push_latents
 from vlaec.coding.gaussian import Gaussians, cell_bits
 from vlaec.coding.symbols import StackReader, StackWriter, pop, push
 from vlaec.errors import BadFileError
 from vlaec.photo import codec, hyper_coder
 from vlaec.photo.latent_coder import LatentCoder
+
+Push = Callable[[AnsCoder, np.ndarray, Gaussians], None]
+Pop = Callable[[AnsCoder, Gaussians], np.ndarray]
 
 CODER = LatentCoder(golden_prior())
 PHOTO = Path(__file__).resolve().parent.parent / "examples" / "photo.png"
@@ -48,7 +53,8 @@ def test_law_1_pop_undoespush(seed: int, count: int, below: list[int]) -> None:
 
 @given(st.integers(0, 2**32), st.integers(1, 60))
 @settings(max_examples=50, deadline=None)
-def test_law_1_push_undoespop(seed: int, count: int) -> None:
+@pytest.mark.parametrize(("push", "pop"), [(push, pop), (push_latents, pop_latents)])
+def test_law_1_push_undoespop(push: Push, pop: Pop, seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     gaussians = Gaussians(rng.normal(0, 5, count), rng.uniform(-1, 4, count))
     words = rng.integers(1, 2**32, 64).astype(np.uint32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -22,8 +21,6 @@ MEAN_GRID = 16.0
 MAX_BITS = 24.0
 # A Gaussian's entropy in bits is log2 of its standard deviation and this: log2(sqrt(2 pi e)).
 ENTROPY_OF_UNIT = 0.5 * math.log2(2 * math.pi * math.e)
-# Distances from the mean, in steps of its grid, whose bits are looked up.
-NEAR = 256
 
 # exp(-2.25 + i / 8) in units of 2^-16, as constants: no two libraries need agree on exp.
 # fmt: off
@@ -119,20 +116,7 @@ class Gaussians:
 
 def gaussian_bits(symbols: np.ndarray, gaussians: Gaussians) -> np.ndarray:
     """-log2 of the mass of unit cells around integers, elementwise, as the coder charges it."""
-    steps = (np.abs(symbols - gaussians.means) * MEAN_GRID).astype(np.int32)
-    places = gaussians.indices * np.int32(NEAR) + np.minimum(steps, NEAR - 1)
-    bits = _near_bits()[places]
-    far = steps >= NEAR
-    if far.any():
-        bits[far] = cell_bits(symbols[far], gaussians.means[far], gaussians.scales[far])
-    return bits
-
-
-@lru_cache(maxsize=1)
-def _near_bits() -> np.ndarray:
-    """Bits of cells by scale and by distance from the mean, flat [SCALE_COUNT * NEAR]."""
-    distances, scales = np.meshgrid(np.arange(NEAR) / MEAN_GRID, SCALES)
-    return cell_bits(distances, np.zeros_like(distances), scales).ravel()
+    return cell_bits(symbols, gaussians.means, gaussians.scales)
 
 
 def cell_bits(symbols: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .gaussian import LATENT_BOUND, MEAN_GRID, NEAR, SCALES, Gaussians
+from .gaussian import LATENT_BOUND, MEAN_GRID, SCALES, Gaussians
 
 # Of 4, 6, 8, 10, 12 and 16, each with the width that suits it best, 8 takes the fewest bits.
 DEGREES = 8
@@ -29,6 +29,8 @@ REACHES = np.ceil(10 * SCALES).astype(np.int32) + 2
 VALUES = 2 * LATENT_BOUND + 1
 # Where in its cell a mean may lie.
 OFFSETS = int(MEAN_GRID)
+# Distances from the mean, in steps of its grid, whose bits are looked up.
+NEAR = 256
 # Masses are in units of constriction's precision.
 TOTAL = 2.0**24
 
